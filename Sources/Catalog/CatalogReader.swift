@@ -62,8 +62,7 @@ public struct OpenCatalog: Sendable {
   let frameCount: UInt32
 
   public init(reading source: any CatalogSource, mayHaveChunks: Bool = false) throws {
-    self.source = source
-    self.mayHaveChunks = mayHaveChunks
+    (self.source, self.mayHaveChunks) = (source, mayHaveChunks)
     let header = try source.read(at: 0, count: CatalogFormat.headerBytes)
     guard header.count == CatalogFormat.headerBytes,
       header.starts(with: CatalogFormat.headerMagic)
@@ -104,8 +103,7 @@ public final class CatalogReader {
 
   /// `cachedFrames` is the number of frames of 64 KiB that are kept. More help a caller that comes back to a directory.
   public init(reading catalog: OpenCatalog, cachedFrames: Int = 6) {
-    self.catalog = catalog
-    self.cachedFrames = cachedFrames
+    (self.catalog, self.cachedFrames) = (catalog, cachedFrames)
   }
 
   public var summary: CatalogSummary { catalog.summary }

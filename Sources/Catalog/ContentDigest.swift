@@ -25,10 +25,7 @@ public struct ContentDigest: Hashable, Sendable {
 
   public init(_ digest: Digest, isSparse: Bool = false) { self.init(digest, form: isSparse ? .sparse : .plain) }
 
-  public init(_ digest: Digest, form: Form) {
-    self.digest = digest
-    self.form = form
-  }
+  public init(_ digest: Digest, form: Form) { (self.digest, self.form) = (digest, form) }
 
   /// The digest of an empty file.
   public static let ofNothing = ContentDigest(.ofNothing)

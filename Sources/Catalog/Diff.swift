@@ -60,9 +60,7 @@ public func compareCatalogs(
 
 extension Change {
   init(_ verb: Verb, at path: TreePath, aspects: ChangedAspects = [], from before: Found?, to after: Found?) {
-    self.verb = verb
-    self.path = path
-    self.aspects = aspects
+    (self.verb, self.path, self.aspects) = (verb, path, aspects)
     kind = (before ?? after)!.kind
     sizeBefore = before?.byteCount
     sizeAfter = after?.byteCount

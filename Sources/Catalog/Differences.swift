@@ -94,9 +94,7 @@ extension Found {
   }
 
   /// The size of a regular file in bytes; `nil` for other kinds.
-  public var byteCount: UInt64? {
-    if case .file(let row, _) = self, row.kind == .regular { row.size } else { nil }
-  }
+  public var byteCount: UInt64? { if case .file(let row, _) = self, row.kind == .regular { row.size } else { nil } }
 
   /// The record that has the entry's row; of a directory, its own.
   var record: DirectoryRecord {

@@ -112,8 +112,7 @@ public struct DirectoryRecord: Sendable {
     _ bytes: [UInt8], raw: UnsafeRawBufferPointer, content: Range<Int>, hints hintRange: Range<Int>,
     mayHaveChunks: Bool
   ) throws(CatalogError) {
-    self.bytes = bytes
-    self.mayHaveChunks = mayHaveChunks
+    (self.bytes, self.mayHaveChunks) = (bytes, mayHaveChunks)
     contentRange = content
     self.hintRange = hintRange
     var body = ByteCursor(raw, in: content)

@@ -82,10 +82,7 @@ public struct Totals: Hashable, Sendable {
   /// The sum of its regular files' logical sizes.
   public var bytes: UInt64
 
-  public init(entries: UInt64 = 0, bytes: UInt64 = 0) {
-    self.entries = entries
-    self.bytes = bytes
-  }
+  public init(entries: UInt64 = 0, bytes: UInt64 = 0) { (self.entries, self.bytes) = (entries, bytes) }
 
   public static func += (a: inout Totals, b: Totals) {
     // A hostile catalog may claim anything, and a few sparse files span more than 2^64 bytes. A sum must not trap.
@@ -122,8 +119,7 @@ public struct StoredSums: Hashable, Sendable {
   public var directoryBlocks: UInt64 = 0
 
   public init(names: UInt64 = 0, directoryBlocks: UInt64 = 0) {
-    self.names = names
-    self.directoryBlocks = directoryBlocks
+    (self.names, self.directoryBlocks) = (names, directoryBlocks)
   }
 
   /// The finalizer of SplitMix64, which maps 0 to 0. Sums of its values collide by chance alone.

@@ -154,10 +154,7 @@ public struct MountRecord: Hashable, Sendable {
   public var volume: UInt64
 
   public init(path: [UInt8], type: Int64, number: UInt64, volume: UInt64) {
-    self.path = path
-    self.type = type
-    self.number = number
-    self.volume = volume
+    (self.path, self.type, self.number, self.volume) = (path, type, number, volume)
   }
 
   public var key: FileSystemKey { FileSystemKey(type: type, volume: volume) }

@@ -9,9 +9,7 @@ public struct DirectorySize: Sendable, Hashable {
   public let bytesBefore: UInt64
 
   public init(path: TreePath, bytes: UInt64, bytesBefore: UInt64 = 0) {
-    self.path = path
-    self.bytes = bytes
-    self.bytesBefore = bytesBefore
+    (self.path, self.bytes, self.bytesBefore) = (path, bytes, bytesBefore)
   }
 
   /// The growth in bytes; 0 if the directory became smaller.

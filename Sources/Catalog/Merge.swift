@@ -66,8 +66,7 @@ public struct RecordMerge {
 
   /// A missing record has no entries.
   public init(_ left: DirectoryRecord?, _ right: DirectoryRecord?) throws(CatalogError) {
-    self.left = left
-    self.right = right
+    (self.left, self.right) = (left, right)
     leftFiles = try left.map { record throws(CatalogError) in try FileCursor(of: record) }
     rightFiles = try right.map { record throws(CatalogError) in try FileCursor(of: record) }
   }

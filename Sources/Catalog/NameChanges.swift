@@ -18,10 +18,7 @@ public struct NameChanges: Sendable {
   public private(set) var mayHideOthers = false
 
   /// For tests.
-  init(lost: [UInt64: Names] = [:], gained: [UInt64: Names] = [:]) {
-    self.lost = lost
-    self.gained = gained
-  }
+  init(lost: [UInt64: Names] = [:], gained: [UInt64: Names] = [:]) { (self.lost, self.gained) = (lost, gained) }
 
   /// Compares two catalogs. A missing one has no names.
   ///
@@ -166,9 +163,7 @@ public struct SnapshotRun: Sendable {
     var gained: NameChanges.Names?
 
     init(_ number: Int, lost: NameChanges.Names? = nil, gained: NameChanges.Names? = nil) {
-      self.number = number
-      self.lost = lost
-      self.gained = gained
+      (self.number, self.lost, self.gained) = (number, lost, gained)
     }
 
     var delta: Int64 { (gained?.count ?? 0) - (lost?.count ?? 0) }

@@ -35,9 +35,7 @@ public struct NewEntry: Sendable {
   public var hints: Hints
 
   public init(kind: EntryKind, metadata: Metadata, hints: Hints) {
-    self.kind = kind
-    self.metadata = metadata
-    self.hints = hints
+    (self.kind, self.metadata, self.hints) = (kind, metadata, hints)
   }
 
   /// Copies an entry of an earlier catalog, without its name.

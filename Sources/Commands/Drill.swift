@@ -164,7 +164,7 @@ struct DrillCommand: RunnableCommand {
       copy.conclude()
     } catch {
       try checkForSignal()
-      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      let failure = Failure(wrapping: error)
       // A wrong command line is no failed drill.
       if failure.kind == .usage, remote == nil { throw failure }
       copy.conclude(after: ("\(failure)", failure.kind == .usage ? .remote : ExitStatus(failure.kind)))

@@ -116,9 +116,7 @@ struct RestoreCommand: RunnableCommand {
     if keepNewer, !inPlace, overwrite ?? .never == .never {
       throw ValidationError("--keep-newer needs --in-place, or --overwrite if-changed")
     }
-    if !inPlace, delete || noKeep || yes {
-      throw ValidationError("--delete, --no-keep and --yes need --in-place")
-    }
+    if !inPlace, delete || noKeep || yes { throw ValidationError("--delete, --no-keep and --yes need --in-place") }
   }
 
   /// Refuses `.` and `..`. They come from habit or from a script, and the directory may be another one than was meant:

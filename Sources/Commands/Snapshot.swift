@@ -87,7 +87,7 @@ struct SnapshotCommand: RunnableCommand {
         return try take(
           options, with: dumps, frozen, fetches: fetches, in: repository, by: direct, monitor: monitor)
       } catch {
-        let failure = error as? Failure ?? Failure(.failed, "\(error)")
+        let failure = Failure(wrapping: error)
         _ = record(ExitStatus(failure.kind), error: failure.description)
         throw failure
       }

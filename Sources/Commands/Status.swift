@@ -45,9 +45,7 @@ struct StatusCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     let now = Clock.now()
-    if !directories.isEmpty {
-      return try showAll(directories.map { (displayName($0.bytes), $0.bytes) }, at: now)
-    }
+    if !directories.isEmpty { return try showAll(directories.map { (displayName($0.bytes), $0.bytes) }, at: now) }
     if let file = try common.configurationOfSeveral() {
       return try showAll(file.repositories.map { ($0.name ?? "", $0.repositoryPath ?? []) }, at: now)
     }

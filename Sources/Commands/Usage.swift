@@ -70,7 +70,6 @@ struct UsageCommand: RunnableCommand {
   }
 }
 
-/// The answer of `usage`.
 struct Usage {
   struct Row {
     let snapshot: Snapshot
@@ -203,9 +202,7 @@ struct GrowthSearch {
   private var readers: [SnapshotName: CatalogReader] = [:]
 
   init(in store: any SnapshotStore, days: Int?, count: Int) {
-    self.store = store
-    self.days = days
-    self.count = count
+    (self.store, self.days, self.count) = (store, days, count)
   }
 
   /// `configured` is the newest snapshot of the configuration's sources; one of a directory inside them says less.

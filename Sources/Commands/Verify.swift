@@ -221,9 +221,7 @@ struct VerifyCommand: RunnableCommand {
         "damage found: \(counted(result.damaged, "path differs", plural: "paths differ")) from the catalog, "
           + "named on standard output", hint: remedy)
       // An entry that could not be read hides what is below it.
-      if result.problems > result.damaged {
-        Console.complain(unverified(result.problems - result.damaged))
-      }
+      if result.problems > result.damaged { Console.complain(unverified(result.problems - result.damaged)) }
     } else if result.problems > 0 {
       Console.complain(unverified(result.problems))
     } else if verified.isEmpty, result.expired.isEmpty {

@@ -7,10 +7,7 @@ struct CommandDump {
   private let database: DatabaseConfiguration
   private let tools: Tools
 
-  init(of database: DatabaseConfiguration, by tools: Tools) {
-    self.database = database
-    self.tools = tools
-  }
+  init(of database: DatabaseConfiguration, by tools: Tools) { (self.database, self.tools) = (database, tools) }
 
   func check() throws(DumpFailure) {
     let program = Array(database.command[0].utf8)

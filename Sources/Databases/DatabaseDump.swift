@@ -53,8 +53,7 @@ public struct Dumper {
   private let programs: ProgramSearch
 
   public init(of database: DatabaseConfiguration, programs: ProgramSearch) {
-    self.database = database
-    self.programs = programs
+    (self.database, self.programs) = (database, programs)
   }
 
   /// Looks for the account, the programs and the password, and asks a server for its version and the named databases;

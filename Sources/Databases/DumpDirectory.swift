@@ -12,10 +12,7 @@ struct DumpDirectory {
   var lastBytes: UInt64?
 
   init(_ directory: Directory, path: [UInt8], account: Account?, name: String) {
-    self.directory = directory
-    self.path = path
-    self.account = account
-    self.name = name
+    (self.directory, self.path, self.account, self.name) = (directory, path, account, name)
   }
 
   /// Throws if the file system has less space than the dump may need.
@@ -44,7 +41,6 @@ struct DumpDirectory {
     return DumpDirectory(made, path: path, account: account, name: self.name)
   }
 
-  /// Opens the directory of an object.
   func openDirectory(of object: [UInt8], reserved: Set<String> = []) throws(DumpFailure) -> DumpDirectory {
     let name = fileName(for: object, reserved: reserved)
     let path = path + [slash] + name

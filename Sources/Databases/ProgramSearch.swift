@@ -3,7 +3,6 @@ internal import Posix
 
 /// The places of the databases' programs.
 public struct ProgramSearch: Sendable {
-  /// The directories of `PATH`.
   var directories: [[UInt8]]
   /// Debian's directory with a directory for each version of PostgreSQL.
   var postgreSQL: [UInt8]

@@ -77,7 +77,6 @@ struct SQLiteDump {
     return Int(String(decoding: text.filter(isDigit), as: UTF8.self)) ?? 0
   }
 
-  /// The answer of a copy to a statement.
   func answer(to statement: String, of name: [UInt8], in directory: Directory) throws(DumpFailure) -> [UInt8] {
     let place = copyPlace(in: directory)
     return try run([Self.uri(of: place.copy(name), "immutable=1")] + words(statement), place)

@@ -20,14 +20,12 @@ final class BaseWindow {
   deinit { buffer.deallocate() }
 
   func begin(reading source: (any ByteSource)?, byteCount: Int) {
-    self.source = source
-    self.byteCount = byteCount
+    (self.source, self.byteCount) = (source, byteCount)
     start = 0
     end = 0
     reads = 0
   }
 
-  /// Releases the source.
   func close() { source = nil }
 
   /// At least one byte from `position` on, valid until the next call; `position` must be inside.

@@ -21,7 +21,6 @@ public final class BlockIndex {
   let blockBytes: Int
   /// The number of bytes that a sum covers, from the start of each block.
   let windowBytes: Int
-  /// True if the index has no blocks.
   private(set) var isEmpty = true
   /// False until the old version has been read for the index.
   private(set) var isBuilt = false

@@ -41,74 +41,22 @@ public struct Signature: Sendable, Equatable {
   public init(of base: any ByteSource, blockBytes: Int, salt: UInt64) throws {
     let byteCount = base.byteCount
     let count = try Self.blockCount(of: byteCount, blockBytes: blockBytes)
-    var weak: [UInt32] = []
-    var strong: [UInt64] = []
-    weak.reserveCapacity(count)
-    strong.reserveCapacity(count)
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.readBytes, alignment: 16)
     defer { buffer.deallocate() }
-    let hasher = StrongSum(salt: salt)
     // Fewer than 2^20 blocks of at most 2^26 bytes fit an `Int`.
-    let end = Int(byteCount)
-    var position = 0
-    var inner: UInt64 = 0
-    var blockEnd = min(blockBytes, end)
-    var ofZeros: (byteCount: Int, weak: UInt32, strong: UInt64)?
-    hasher.begin()
-    while position < end {
-      // All whole blocks of holes have the same sums.
-      let blockStart = (blockEnd - 1) & ~(blockBytes - 1)
-      if position == blockStart, try base.zeroBytes(at: UInt64(position)) >= UInt64(blockEnd - position) {
-        let byteCount = blockEnd - position
-        if ofZeros?.byteCount != byteCount {
-          ofZeros = Self.sumsOfZeros(byteCount: byteCount, hasher: hasher, buffer: buffer)
-        }
-        weak.append(ofZeros!.weak)
-        strong.append(ofZeros!.strong)
-        position = blockEnd
-        blockEnd = min(position + blockBytes, end)
-        hasher.begin()
-        continue
-      }
-      let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, end - position)])
-      try base.fill(chunk, at: position)
-      var rest = UnsafeRawBufferPointer(chunk)
-      while rest.count > 0 {
-        let part = UnsafeRawBufferPointer(rebasing: rest[..<min(rest.count, blockEnd - position)])
-        inner = WeakSum.add(part, to: inner)
-        hasher.add(part)
-        position += part.count
-        rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
-        guard position == blockEnd else { continue }
-        weak.append(UInt32(truncatingIfNeeded: (inner &* WeakSum.multiplier) >> 32))
-        strong.append(hasher.finish())
-        inner = 0
-        blockEnd = min(position + blockBytes, end)
-        hasher.begin()
-      }
+    var sums = BlockSums(blockBytes: blockBytes, end: Int(byteCount), count: count, salt: salt)
+    while sums.position < sums.end {
+      if try sums.takeZeros(of: base, buffer: buffer) { continue }
+      let count = min(buffer.count, sums.end - sums.position)
+      let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+      try base.fill(chunk, at: sums.position)
+      sums.take(UnsafeRawBufferPointer(chunk))
     }
     self.blockBytes = blockBytes
     self.byteCount = byteCount
     self.salt = salt
-    weakSums = weak
-    strongSums = strong
-  }
-
-  /// The sums of a block of zeros; restarts the strong sum.
-  private static func sumsOfZeros(
-    byteCount: Int, hasher: StrongSum, buffer: UnsafeMutableRawBufferPointer
-  ) -> (byteCount: Int, weak: UInt32, strong: UInt64) {
-    buffer.initializeMemory(as: UInt8.self, repeating: 0)
-    var inner: UInt64 = 0
-    var left = byteCount
-    hasher.begin()
-    while left > 0 {
-      let part = UnsafeRawBufferPointer(rebasing: buffer[..<min(buffer.count, left)])
-      inner = WeakSum.add(part, to: inner)
-      hasher.add(part)
-      left -= part.count
-    }
-    return (byteCount, UInt32(truncatingIfNeeded: (inner &* WeakSum.multiplier) >> 32), hasher.finish())
+    weakSums = sums.weak
+    strongSums = sums.strong
   }
 
   /// The bytes on the wire; all integers have the least significant byte first.
@@ -182,5 +130,78 @@ final class StrongSum {
     begin()
     add(bytes)
     return finish()
+  }
+}
+
+/// The sums of the blocks of a version, as it is read from its beginning.
+private struct BlockSums {
+  private(set) var weak: [UInt32] = []
+  private(set) var strong: [UInt64] = []
+  private(set) var position = 0
+  /// The size of the version.
+  let end: Int
+  private let blockBytes: Int
+  private let hasher: StrongSum
+  private var inner: UInt64 = 0
+  private var blockEnd = 0
+  private var ofZeros: (byteCount: Int, weak: UInt32, strong: UInt64)?
+
+  init(blockBytes: Int, end: Int, count: Int, salt: UInt64) {
+    (self.blockBytes, self.end) = (blockBytes, end)
+    hasher = StrongSum(salt: salt)
+    weak.reserveCapacity(count)
+    strong.reserveCapacity(count)
+    beginBlock()
+  }
+
+  private mutating func beginBlock() {
+    inner = 0
+    blockEnd = min(position + blockBytes, end)
+    hasher.begin()
+  }
+
+  mutating func take(_ bytes: UnsafeRawBufferPointer) {
+    var rest = bytes
+    while rest.count > 0 {
+      let part = UnsafeRawBufferPointer(rebasing: rest[..<min(rest.count, blockEnd - position)])
+      inner = WeakSum.add(part, to: inner)
+      hasher.add(part)
+      position += part.count
+      rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
+      if position == blockEnd { endBlock(weak: weakSum, strong: hasher.finish()) }
+    }
+  }
+
+  private var weakSum: UInt32 { UInt32(truncatingIfNeeded: (inner &* WeakSum.multiplier) >> 32) }
+
+  private mutating func endBlock(weak weakSum: UInt32, strong strongSum: UInt64) {
+    weak.append(weakSum)
+    strong.append(strongSum)
+    beginBlock()
+  }
+
+  /// Takes the next block if it is whole in a hole. All such blocks have the same sums.
+  mutating func takeZeros(of base: any ByteSource, buffer: UnsafeMutableRawBufferPointer) throws -> Bool {
+    let byteCount = blockEnd - position
+    guard position == (blockEnd - 1) & ~(blockBytes - 1),
+      try base.zeroBytes(at: UInt64(position)) >= UInt64(byteCount)
+    else { return false }
+    if ofZeros?.byteCount != byteCount { sumZeros(byteCount: byteCount, buffer: buffer) }
+    position = blockEnd
+    endBlock(weak: ofZeros!.weak, strong: ofZeros!.strong)
+    return true
+  }
+
+  private mutating func sumZeros(byteCount: Int, buffer: UnsafeMutableRawBufferPointer) {
+    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+    var left = byteCount
+    hasher.begin()
+    while left > 0 {
+      let part = UnsafeRawBufferPointer(rebasing: buffer[..<min(buffer.count, left)])
+      inner = WeakSum.add(part, to: inner)
+      hasher.add(part)
+      left -= part.count
+    }
+    ofZeros = (byteCount, weakSum, hasher.finish())
   }
 }

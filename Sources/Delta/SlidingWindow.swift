@@ -1,6 +1,5 @@
 /// The loaded part of the new version, which is read once, from front to back.
 final class SlidingWindow {
-  /// The size of one read in bytes.
   private static let readBytes = 256 << 10
 
   private var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -27,7 +26,6 @@ final class SlidingWindow {
     end = offset
   }
 
-  /// Releases the source.
   func close() { source = nil }
 
   /// Loads the bytes before `target` or the version's end; may discard those before `keep`.

@@ -9,9 +9,6 @@ public struct Metadata: Hashable, Sendable {
 
   @inlinable
   public init(permissions: UInt16, user: UInt32, group: UInt32, modified: Timestamp) {
-    self.permissions = permissions
-    self.user = user
-    self.group = group
-    self.modified = modified
+    (self.permissions, self.user, self.group, self.modified) = (permissions, user, group, modified)
   }
 }

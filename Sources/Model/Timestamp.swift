@@ -6,10 +6,7 @@ public struct Timestamp: Hashable, Sendable, Comparable {
   public var nanoseconds: UInt32
 
   @inlinable
-  public init(seconds: Int64, nanoseconds: UInt32) {
-    self.seconds = seconds
-    self.nanoseconds = nanoseconds
-  }
+  public init(seconds: Int64, nanoseconds: UInt32) { (self.seconds, self.nanoseconds) = (seconds, nanoseconds) }
 
   @inlinable
   public static func < (a: Timestamp, b: Timestamp) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }

@@ -80,9 +80,7 @@ extension TreePath {
   /// The form that commands take for a path of a snapshot.
   ///
   /// Below the snapshot's own label, it is the path at the source. Otherwise it begins with the label.
-  public func atSource(label: [UInt8]) -> [UInt8] {
-    count > 1 && first == label ? dropFirst().absolute : relative
-  }
+  public func atSource(label: [UInt8]) -> [UInt8] { count > 1 && first == label ? dropFirst().absolute : relative }
 
   /// The names with slashes between them, or `.` for the root.
   public var relative: [UInt8] { isEmpty ? [UInt8(ascii: ".")] : bytes }

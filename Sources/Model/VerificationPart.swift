@@ -15,8 +15,7 @@ public struct VerificationPart: Hashable, Sendable {
 
   public init?(number: Int, of count: Int) {
     guard (1...Self.mostParts).contains(count), (1...count).contains(number) else { return nil }
-    self.number = number
-    self.count = count
+    (self.number, self.count) = (number, count)
   }
 
   /// Parses the result of `description`.
@@ -36,9 +35,7 @@ public struct VerificationPart: Hashable, Sendable {
     if isWhole { return true }
     // FNV-1a, in 64 bits. It is part of no format: another hash would only change the order of a cycle.
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for name in path {
-      for byte in name + [0] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    }
+    for name in path { for byte in name + [0] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 } }
     return contains(prefix: hash ^ hash >> 32)
   }
 }

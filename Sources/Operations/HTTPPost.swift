@@ -72,9 +72,7 @@ struct HTTPPost: Sendable {
           isEnding ? nil : { CurrentProcess.rememberedSignal == nil ? 0 : 1 }, &answer)
       }
     }
-    withExtendedLifetime(headers) {
-      if let authorities { authorities.withCString { post($0) } } else { post(nil) }
-    }
+    withExtendedLifetime(headers) { if let authorities { authorities.withCString { post($0) } } else { post(nil) } }
     return answer
   }
 }

@@ -6,15 +6,11 @@ struct ByteSet: BitwiseCopyable {
 
   mutating func insert(_ byte: UInt8) { words[Int(byte >> 6)] |= 1 << UInt64(byte & 63) }
 
-  mutating func insert(_ ranges: ClosedRange<UInt8>...) {
-    for byte in ranges.joined() { insert(byte) }
-  }
+  mutating func insert(_ ranges: ClosedRange<UInt8>...) { for byte in ranges.joined() { insert(byte) } }
 
   mutating func remove(_ byte: UInt8) { words[Int(byte >> 6)] &= ~(1 << UInt64(byte & 63)) }
 
-  mutating func invert() {
-    for index in words.indices { words[index] = ~words[index] }
-  }
+  mutating func invert() { for index in words.indices { words[index] = ~words[index] } }
 
   /// Adds the ASCII members of a POSIX class such as `alpha`; false if there is no such class.
   mutating func insert(class name: some Sequence<UInt8>) -> Bool {

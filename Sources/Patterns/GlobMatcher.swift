@@ -35,48 +35,58 @@ func matches(
   from start: Int
 ) -> Bool {
   let end = PathText.byteCount(directory, name: name)
-  var at = start
-  var step = 0
-  /// The steps after the last star, and the first byte that the star has not consumed.
-  var star: (step: Int, at: Int)?
-  /// The same for the last run over slashes; a run of whole directories always ends after a slash.
-  var run: (step: Int, at: Int, ofDirectories: Bool)?
-
+  var position = GlobPosition(at: start)
   while true {
-    if step < steps.count {
-      switch steps[step] {
-      case .star:
-        step += 1
-        star = (step, at)
+    if position.step < steps.count {
+      let step = steps[position.step]
+      if position.begin(step) {
+        if case .anything = step, position.step == steps.count { return true }
         continue
-      case .directories:
-        step += 1
-        run = (step, at, true)
-        star = nil
-        continue
-      case .anything:
-        step += 1
-        if step == steps.count { return true }
-        run = (step, at, false)
-        star = nil
-        continue
-      case .byte, .anyByte, .oneOf:
-        // The path has ended; a longer star or run would leave even less of it.
-        guard at < end else { return false }
-        if accepts(steps[step], sets: sets, byte: PathText.byte(at: at, directory: directory, name: name)) {
-          step += 1
-          at += 1
-          continue
-        }
       }
-    } else if at == end {
+      // The path has ended; a longer star or run would leave even less of it.
+      guard position.at < end else { return false }
+      if accepts(step, sets: sets, byte: PathText.byte(at: position.at, directory: directory, name: name)) {
+        position.step += 1
+        position.at += 1
+        continue
+      }
+    } else if position.at == end {
       return true
     }
+    guard position.retry(before: end, directory: directory, name: name) else { return false }
+  }
+}
 
+/// The progress of a match, and the places for its next try.
+private struct GlobPosition {
+  var step = 0
+  var at: Int
+  /// The steps after the last star, and the first byte that the star has not consumed.
+  private var star: (step: Int, at: Int)?
+  /// The same for the last run over slashes; a run of whole directories always ends after a slash.
+  private var run: (step: Int, at: Int, ofDirectories: Bool)?
+
+  init(at start: Int) { at = start }
+
+  /// Begins a star or a run, which consumes nothing yet. Returns false for a step of one byte.
+  @inline(__always)
+  mutating func begin(_ kind: GlobStep) -> Bool {
+    switch kind {
+    case .star: star = (step + 1, at)
+    case .directories: (run, star) = ((step + 1, at, true), nil)
+    case .anything: (run, star) = ((step + 1, at, false), nil)
+    case .byte, .anyByte, .oneOf: return false
+    }
+    step += 1
+    return true
+  }
+
+  /// Goes back to the last star, or else to the last run, and lets it consume more. Returns false if none can.
+  mutating func retry(before end: Int, directory: Span<UInt8>, name: Span<UInt8>) -> Bool {
     if let last = star, last.at < end, PathText.byte(at: last.at, directory: directory, name: name) != slash {
       star = (last.step, last.at + 1)
       (step, at) = (last.step, last.at + 1)
-      continue
+      return true
     }
     star = nil
     guard let last = run else { return false }
@@ -87,6 +97,7 @@ func matches(
     guard next < end else { return false }
     run = (last.step, next + 1, last.ofDirectories)
     (step, at) = (last.step, next + 1)
+    return true
   }
 }
 

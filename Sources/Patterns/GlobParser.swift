@@ -28,8 +28,7 @@ struct GlobParser {
   ///
   /// Such a pattern ends in a backslash, or has a bracket expression without an end or with an unknown class.
   init?(_ text: ArraySlice<UInt8>, sets: [ByteSet]) {
-    self.text = text
-    self.sets = sets
+    (self.text, self.sets) = (text, sets)
     position = text.startIndex
     while let byte = next() {
       switch byte {

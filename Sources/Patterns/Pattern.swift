@@ -28,7 +28,6 @@ struct Rule: BitwiseCopyable {
   var steps: Extent
 
   enum Form: UInt8, BitwiseCopyable {
-    /// No special byte: equality.
     case literal
     /// One leading asterisk and no other special byte: the end of a name.
     case suffix

@@ -23,9 +23,7 @@ public final class BackgroundThread: @unchecked Sendable {
   }
 
   /// A thread that no caller has joined is detached and ends by itself.
-  deinit {
-    if isRunning { pthread_detach(thread) }
-  }
+  deinit { if isRunning { pthread_detach(thread) } }
 
   /// Waits for the thread's end; only the first call does so.
   public func join() {

@@ -10,7 +10,6 @@ public enum ChildEnd: Sendable, Equatable {
   /// This process was asked to end, and ended the child.
   case interrupted
 
-  /// Decodes the status of wait(2).
   init(waitStatus status: CInt) {
     let signal = status & 0x7f
     self = signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
@@ -74,9 +73,7 @@ public struct ChildProgram: Sendable {
   public var isAbandonedIfStuck = false
 
   public init(_ arguments: [[UInt8]], environment: [[UInt8]], timeoutSeconds: Double) {
-    self.arguments = arguments
-    self.environment = environment
-    self.timeoutSeconds = timeoutSeconds
+    (self.arguments, self.environment, self.timeoutSeconds) = (arguments, environment, timeoutSeconds)
   }
 
   /// Runs the program. An error of `onOutput` ends the program and is thrown on.

@@ -151,9 +151,7 @@ public enum CurrentProcess {
     var done = 0
     while done < bytes.byteCount {
       done += try perform(.write, endsAtSignal: true) {
-        bytes.withUnsafeBytes {
-          tr_write_unless_signaled(stream.rawValue, $0.baseAddress! + done, $0.count - done)
-        }
+        bytes.withUnsafeBytes { tr_write_unless_signaled(stream.rawValue, $0.baseAddress! + done, $0.count - done) }
       }
     }
   }

@@ -176,6 +176,4 @@ extension Descriptor {
 }
 
 /// True if `count` bytes are equal; `memcmp(3)`.
-public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool {
-  memcmp(a, b, count) == 0
-}
+public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool { memcmp(a, b, count) == 0 }

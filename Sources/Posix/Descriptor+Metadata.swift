@@ -47,10 +47,7 @@ public struct ExtendedAttribute: Sendable, Equatable {
   public var name: [UInt8]
   public var value: [UInt8]
 
-  public init(name: [UInt8], value: [UInt8]) {
-    self.name = name
-    self.value = value
-  }
+  public init(name: [UInt8], value: [UInt8]) { (self.name, self.value) = (name, value) }
 
   /// True for an attribute that a kernel security module gives each new inode by itself. Users, and not even every
   /// root, cannot remove it: SELinux, Smack, and the hashes of IMA and EVM.

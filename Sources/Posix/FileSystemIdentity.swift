@@ -11,9 +11,7 @@ public struct FileSystemIdentity: Sendable {
   public var volume: UInt64
 
   public init(type: Int64, number: UInt64, volume: UInt64) {
-    self.type = type
-    self.number = number
-    self.volume = volume
+    (self.type, self.number, self.volume) = (type, number, volume)
   }
 
   /// The identity of an unknown file system.

@@ -87,9 +87,7 @@ public final class PipedChild: Sendable {
 
   /// Sends a signal only while the state guarantees that the number is still the program's.
   private func send(_ signal: CInt) {
-    state.withLock {
-      if case .running = $0 { _ = try? perform(.kill) { tr_kill(identifier, signal) } }
-    }
+    state.withLock { if case .running = $0 { _ = try? perform(.kill) { tr_kill(identifier, signal) } } }
   }
 
   deinit {

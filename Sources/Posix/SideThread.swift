@@ -2,38 +2,25 @@
 ///
 /// Belongs to one thread. If no thread can be created, the owner does the tasks itself, one after the other.
 public final class SideThread {
-  /// The state that both threads share. It has no reference to the owner, so the thread ends with the owner.
-  private final class State: @unchecked Sendable {
-    let gate = Gate()
+  private struct State {
     var work: (() -> Void)?
     var isStopped = false
+  }
+  /// Has no reference to the owner, so the thread ends with the owner.
+  private let state = Guarded(State())
+  private let thread: BackgroundThread?
 
-    func run() {
-      while true {
-        let work: (() -> Void)? = gate.locked {
-          while self.work == nil && !isStopped { gate.wait() }
-          return self.work
-        }
-        guard let work else { return }
+  public init() {
+    thread = try? BackgroundThread { [state] in
+      while let work = state.locked(when: { $0.work != nil || $0.isStopped }, body: { $0.work }) {
         work()
-        gate.locked {
-          self.work = nil
-          gate.wakeAll()
-        }
+        state.change { $0.work = nil }
       }
     }
   }
 
-  private let state = State()
-  private let thread: BackgroundThread?
-
-  public init() { thread = try? BackgroundThread { [state] in state.run() } }
-
   deinit {
-    state.gate.locked {
-      state.isStopped = true
-      state.gate.wakeAll()
-    }
+    state.change { $0.isStopped = true }
     thread?.join()
   }
 
@@ -41,16 +28,9 @@ public final class SideThread {
   public func begin(_ work: @escaping () -> Void) {
     wait()
     guard thread != nil else { return work() }
-    state.gate.locked {
-      state.work = work
-      state.gate.wakeAll()
-    }
+    state.change { $0.work = work }
   }
 
   /// Waits until the thread has no task.
-  public func wait() {
-    state.gate.locked {
-      while state.work != nil { state.gate.wait() }
-    }
-  }
+  public func wait() { state.locked(when: { $0.work == nil }) { _ in } }
 }

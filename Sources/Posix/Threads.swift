@@ -61,9 +61,7 @@ public final class ThreadGroup: Sendable {
   }
 
   /// Waits until all threads have ended.
-  public func join() {
-    while let thread = threads.withLock({ $0.popLast() }) { thread.join() }
-  }
+  public func join() { while let thread = threads.withLock({ $0.popLast() }) { thread.join() } }
 }
 
 /// The time that the calling thread waits in system calls: for the disk, another host or a lock.

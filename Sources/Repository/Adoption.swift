@@ -15,8 +15,7 @@ public final class Adoption: Sendable {
   public var sink: any FrameSink { catalog }
 
   init(named name: SnapshotName, in repository: Repository) throws(Failure) {
-    self.repository = repository
-    self.name = name
+    (self.repository, self.name) = (repository, name)
     pending = try repository.pending
     do {
       catalog = try NewCatalogFile(

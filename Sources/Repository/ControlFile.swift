@@ -14,10 +14,7 @@ public struct ControlFile {
   }
 
   init(named name: [UInt8], in directory: Directory, mode: UInt32 = 0o600, owner: ControlOwner?) {
-    self.directory = directory
-    self.name = name
-    self.mode = mode
-    self.owner = owner
+    (self.directory, self.name, self.mode, self.owner) = (directory, name, mode, owner)
   }
 
   /// The whole content, at most `limit` bytes. `nil` if there is no such file.

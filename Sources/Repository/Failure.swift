@@ -43,6 +43,11 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
     self.neededBytes = neededBytes
   }
 
+  /// The error as a failure; `kind` is for an error of another type.
+  public init(wrapping error: any Error, as kind: Kind = .failed) {
+    self = error as? Failure ?? Failure(kind, "\(error)")
+  }
+
   public var description: String { hint.map { "\(message); \($0)" } ?? message }
 
   /// The failure of a snapshot that needs more than `system`, the file system of `path`, has.

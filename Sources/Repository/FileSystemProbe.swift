@@ -45,7 +45,6 @@ public struct Capabilities: Sendable, Equatable {
 /// The tests of a repository's file system.
 public struct FileSystemProbe {
   let repository: Repository
-  /// The directory of a probe.
   static let name = Array("treering-probe".utf8)
 
   /// Tests the file system with files in `pending`. The caller holds the lock.

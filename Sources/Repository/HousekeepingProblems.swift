@@ -8,10 +8,7 @@ public struct Warning: Sendable, Hashable, CustomStringConvertible {
   /// The failure and its reason, such as "cannot be read: Permission denied".
   public var message: String
 
-  public init(path: [UInt8], message: String) {
-    self.path = path
-    self.message = message
-  }
+  public init(path: [UInt8], message: String) { (self.path, self.message) = (path, message) }
 
   /// The path, escaped, and the message.
   public var description: String { "\(displayName(path)): \(message)" }
@@ -32,9 +29,7 @@ public final class HousekeepingProblems: Sendable {
   /// Notes the failure of an entire step.
   public func note(_ failure: Failure) { note(Warning(path: path, message: failure.description)) }
 
-  private func note(_ problem: Warning) {
-    problems.withLock { if !$0.contains(problem) { $0.append(problem) } }
-  }
+  private func note(_ problem: Warning) { problems.withLock { if !$0.contains(problem) { $0.append(problem) } } }
 
   /// Returns and clears the noted problems.
   public func drain() -> [Warning] {

@@ -31,8 +31,7 @@ public struct LogArchive: Sendable {
 
   /// An archive in an open directory, which no other account may enter.
   public init(_ directory: Directory, path: [UInt8]) throws(Failure) {
-    self.directory = directory
-    self.path = path
+    (self.directory, self.path) = (directory, path)
     let status: FileStatus
     let hasACL: Bool
     do {
@@ -147,9 +146,7 @@ public struct LogArchive: Sendable {
   }
 
   private func check(_ name: [UInt8]) throws(Failure) {
-    guard Self.isName(name) else {
-      throw Failure(.usage, "\"\(displayName(name))\" is not the name of a log")
-    }
+    guard Self.isName(name) else { throw Failure(.usage, "\"\(displayName(name))\" is not the name of a log") }
   }
 
   private func fileName(of name: [UInt8]) -> [UInt8] { name + Self.suffix }

@@ -20,8 +20,7 @@ public final class PendingSnapshot: Sendable {
   private static var reservedBytes: UInt64 { 1 << 20 }
 
   init(named name: SnapshotName, in repository: Repository, catalogBytes: UInt64, mayRecycle: Bool) throws(Failure) {
-    self.repository = repository
-    self.name = name
+    (self.repository, self.name) = (repository, name)
     pending = try repository.pending
     do {
       if let spare = mayRecycle ? repository.retirement.takeSpare(as: name, in: pending) : nil {

@@ -34,12 +34,9 @@ public final class Repository: Sendable {
     path: [UInt8], root: Directory, control: Directory, id: [UInt8], identity: FileStatus, owner: FileStatus
   ) {
     self.owner = ControlOwner(user: owner.user, group: owner.group)
-    self.path = path
-    self.root = root
-    self.control = control
+    (self.path, self.root, self.control) = (path, root, control)
     problems = HousekeepingProblems(path: path)
-    self.id = id
-    self.identity = identity
+    (self.id, self.identity) = (id, identity)
   }
 
   /// Opens an existing repository.

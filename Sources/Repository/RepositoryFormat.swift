@@ -2,7 +2,6 @@
 struct RepositoryFormat: Equatable {
   static let currentVersion = 1
 
-  /// The format of the repository.
   var version: Int
   /// 32 hexadecimal digits, chosen at random when the repository was made.
   var id: String
@@ -10,9 +9,7 @@ struct RepositoryFormat: Equatable {
   var created: String
 
   init(version: Int = currentVersion, id: String, created: String) {
-    self.version = version
-    self.id = id
-    self.created = created
+    (self.version, self.id, self.created) = (version, id, created)
   }
 
   /// An error in the file, with its line.

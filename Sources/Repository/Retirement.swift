@@ -150,7 +150,6 @@ public struct Retirement {
 
   private static let spareSuffix = Array(".spare".utf8)
 
-  /// The name of the spare's catalog in `.treering`.
   private static func spareCatalog(of name: SnapshotName) -> [UInt8] { name.bytes + spareSuffix }
 
   /// Removes the catalog of a spare that is gone. It is of no use to anything but the measurement of space.

@@ -118,8 +118,7 @@ public struct UnexaminedArrival: Sendable {
   public var movedFileCount: UInt64
 
   public init(name: SnapshotName, movedFileCount: UInt64) {
-    self.name = name
-    self.movedFileCount = movedFileCount
+    (self.name, self.movedFileCount) = (name, movedFileCount)
   }
 
   fileprivate func reason(ending rest: String) -> String {

@@ -17,7 +17,6 @@ public protocol SnapshotStore: AnyObject {
   var local: Repository? { get }
   /// The logs of a database that were pushed there; `nil` if there are none.
   func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)?
-  /// The files of a snapshot.
   func contents(of name: SnapshotName) -> any ContentFetcher
 }
 
@@ -32,9 +31,7 @@ extension Repository: SnapshotStore {
   public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
     try retention.members(of: list)
   }
-  public func contents(of name: SnapshotName) -> any ContentFetcher {
-    StoredContents(of: name, in: self)
-  }
+  public func contents(of name: SnapshotName) -> any ContentFetcher { StoredContents(of: name, in: self) }
   public func heldSnapshots() throws(Failure) -> [SnapshotName: String] { try marks.all(.held) }
   public func heldRotation() throws(Failure) -> String? { try rotationFreeze.description() }
 }

@@ -7,10 +7,7 @@ public struct Snapshot: Sendable {
   public let name: SnapshotName
   public let summary: CatalogSummary
 
-  public init(name: SnapshotName, summary: CatalogSummary) {
-    self.name = name
-    self.summary = summary
-  }
+  public init(name: SnapshotName, summary: CatalogSummary) { (self.name, self.summary) = (name, summary) }
 }
 
 extension SnapshotName {
@@ -31,9 +28,7 @@ public struct UnusableSnapshot: Sendable {
   public var isDamage: Bool
 
   public init(name: SnapshotName, reason: String, isDamage: Bool) {
-    self.name = name
-    self.reason = reason
-    self.isDamage = isDamage
+    (self.name, self.reason, self.isDamage) = (name, reason, isDamage)
   }
 }
 

@@ -8,15 +8,10 @@ public struct SourceSet: Sendable, Hashable {
   /// Absolute paths, as in the catalog. A path without a leading slash begins with another label.
   public var paths: [[UInt8]]
 
-  public init(label: [UInt8], paths: [[UInt8]]) {
-    self.label = label
-    self.paths = paths
-  }
+  public init(label: [UInt8], paths: [[UInt8]]) { (self.label, self.paths) = (label, paths) }
 
   /// The paths with the label in front, which makes a source distinct from the sources of other hosts.
-  public var keys: [[UInt8]] {
-    paths.map { $0.first == slash ? label + [slash] + $0.drop { $0 == slash } : $0 }
-  }
+  public var keys: [[UInt8]] { paths.map { $0.first == slash ? label + [slash] + $0.drop { $0 == slash } : $0 } }
 
   /// The number of these sources that the snapshot was asked to back up. Absent sources count too.
   func count(in summary: CatalogSummary) -> Int {
@@ -78,7 +73,6 @@ extension CatalogSummary {
     return counts[0] > counts[1]
   }
 
-  /// The sources at or below a path.
   fileprivate func sources(below place: TreePath) -> [TreePath] { placesOfSources.filter { $0.starts(with: place) } }
 
   /// The sources at or below a path of another snapshot that has another label, if the other snapshot lacks them.

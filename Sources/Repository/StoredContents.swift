@@ -10,10 +10,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
   private var last: (path: TreePath, directory: Directory)?
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
 
-  init(of name: SnapshotName, in repository: Repository) {
-    self.name = name
-    self.repository = repository
-  }
+  init(of name: SnapshotName, in repository: Repository) { (self.name, self.repository) = (name, repository) }
 
   deinit { buffer.deallocate() }
 

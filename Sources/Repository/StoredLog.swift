@@ -11,10 +11,7 @@ public struct LogFacts: Sendable, Equatable {
   /// The head of a skippable frame with 40 bytes (RFC 8878, section 3.1.2).
   private static let head: [UInt8] = [0x5F, 0x2A, 0x4D, 0x18, 40, 0, 0, 0]
 
-  init(byteCount: UInt64, digest: Digest) {
-    self.byteCount = byteCount
-    self.digest = digest
-  }
+  init(byteCount: UInt64, digest: Digest) { (self.byteCount, self.digest) = (byteCount, digest) }
 
   /// The frame at the end of a stored log: head, size (little-endian), digest.
   var trailer: [UInt8] { Self.head + withUnsafeBytes(of: byteCount.littleEndian) { Array($0) } + digest.bytes }
@@ -36,9 +33,7 @@ struct StoredLog {
 
   init(_ file: consuming Descriptor, path: [UInt8]) throws {
     let status = try file.status()
-    guard status.kind == .regular else {
-      throw Failure(.damaged, "\(displayName(path)) is no file", path: path)
-    }
+    guard status.kind == .regular else { throw Failure(.damaged, "\(displayName(path)) is no file", path: path) }
     (size, self.path) = (status.size, path)
     self.file = SharedFile(file)
   }

@@ -5,10 +5,7 @@ struct TemporaryFile {
   let name: [UInt8]
   private let directory: Directory
 
-  init(named name: [UInt8], in directory: Directory) {
-    self.name = name
-    self.directory = directory
-  }
+  init(named name: [UInt8], in directory: Directory) { (self.name, self.directory) = (name, directory) }
 
   /// Writes the file anew, makes it durable, and lets `publish` rename or remove it. Nothing of it stays after an error.
   func write<R>(body: (SharedFile) throws -> R, publish: () throws(Errno) -> Void) throws -> R {

@@ -42,9 +42,7 @@ public struct VerifiedParts {
   }
 
   /// Locks the verification of parts, so that two runs do not read the same. `nil` if another process has the lock.
-  public func lock() throws(Failure) -> FileLock? {
-    try repository.lock(Self.lockName, what: "the verification")
-  }
+  public func lock() throws(Failure) -> FileLock? { try repository.lock(Self.lockName, what: "the verification") }
 }
 
 /// A verified part, and the time of the verification.
@@ -52,10 +50,7 @@ public struct VerifiedPart: Sendable, Equatable {
   public let part: VerificationPart
   public let seconds: Int64
 
-  public init(part: VerificationPart, seconds: Int64) {
-    self.part = part
-    self.seconds = seconds
-  }
+  public init(part: VerificationPart, seconds: Int64) { (self.part, self.seconds) = (part, seconds) }
 
   init?(line: Substring) {
     let words = line.split(separator: " ")

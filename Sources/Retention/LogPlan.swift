@@ -19,9 +19,7 @@ public struct LogPlan: Sendable {
   ///   - histories: the content of the archive's `.history` files, by timeline.
   ///   - segmentBytes: a power of two from 1 MiB to 1 GiB.
   public init(names: [[UInt8]], bases: [BaseBackup], histories: [UInt32: TimelineHistory], segmentBytes: UInt64) {
-    self.names = names
-    self.bases = bases
-    self.segmentBytes = segmentBytes
+    (self.names, self.bases, self.segmentBytes) = (names, bases, segmentBytes)
     // The first timeline has no ancestors, and no file.
     self.histories = histories.merging([1: TimelineHistory()]) { _, first in first }
     var numbers: [UInt32: [UInt64]] = [:]

@@ -10,9 +10,7 @@ public struct RetentionPolicy: Hashable, Sendable {
   public var keepWithinSeconds: Int64?
 
   public init(keep: [SnapshotSet: Int], keepLast: Int = 0, keepWithinSeconds: Int64? = nil) {
-    self.keep = keep
-    self.keepLast = keepLast
-    self.keepWithinSeconds = keepWithinSeconds
+    (self.keep, self.keepLast, self.keepWithinSeconds) = (keep, keepLast, keepWithinSeconds)
   }
 
   /// The policy that is used without configuration.
@@ -103,10 +101,7 @@ public struct RetentionDecision: Sendable, Equatable {
   public var reasons: [Reason]
   public var expires: Bool
 
-  public init(reasons: [Reason], expires: Bool) {
-    self.reasons = reasons
-    self.expires = expires
-  }
+  public init(reasons: [Reason], expires: Bool) { (self.reasons, self.expires) = (reasons, expires) }
 
   /// The sets of the snapshot, each with its rank there.
   public var sets: [(set: SnapshotSet, rank: Int)] {

@@ -10,9 +10,7 @@ public struct SnapshotTimes: Sendable {
   public var elsewhere: Timestamp?
 
   public init(sequence: UInt64, here: Timestamp, elsewhere: Timestamp? = nil) {
-    self.sequence = sequence
-    self.here = here
-    self.elsewhere = elsewhere
+    (self.sequence, self.here, self.elsewhere) = (sequence, here, elsewhere)
   }
 }
 

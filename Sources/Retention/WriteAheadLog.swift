@@ -26,10 +26,7 @@ public struct LogSegment: Hashable, Sendable {
   public var timeline: UInt32
   public var number: UInt64
 
-  public init(timeline: UInt32, number: UInt64) {
-    self.timeline = timeline
-    self.number = number
-  }
+  public init(timeline: UInt32, number: UInt64) { (self.timeline, self.number) = (timeline, number) }
 
   public init(timeline: UInt32, at place: LogPlace, segmentBytes: UInt64) {
     self.init(timeline: timeline, number: place.byte / segmentBytes)
@@ -86,7 +83,6 @@ public enum LogFile: Hashable, Sendable {
   case partial(LogSegment)
   /// The note about a base backup that began in the segment.
   case backup(LogSegment)
-  /// The ancestors of a timeline.
   case history(timeline: UInt32)
 
   /// `nil` for any other name.
@@ -146,9 +142,7 @@ public struct BaseBackup: Hashable, Sendable, CustomStringConvertible {
   public var end: LogPlace
 
   public init(timeline: UInt32, start: LogPlace, end: LogPlace) {
-    self.timeline = timeline
-    self.start = start
-    self.end = end
+    (self.timeline, self.start, self.end) = (timeline, start, end)
   }
 
   /// The form in a catalog's record of the database.

@@ -62,10 +62,7 @@ public struct RsnapshotFiles {
     isFile: @escaping ([UInt8]) -> Bool,
     mountPoint: @escaping (_ group: String, _ volume: String) -> String? = { _, _ in nil }
   ) {
-    self.name = name
-    self.read = read
-    self.isFile = isFile
-    self.mountPoint = mountPoint
+    (self.name, self.read, self.isFile, self.mountPoint) = (name, read, isFile, mountPoint)
   }
 }
 
@@ -77,9 +74,7 @@ public struct RsnapshotError: Error, Sendable, Equatable, CustomStringConvertibl
   public var message: String
 
   init(file: String, line: Int? = nil, message: String) {
-    self.file = file
-    self.line = line
-    self.message = message
+    (self.file, self.line, self.message) = (file, line, message)
   }
 
   init(at origin: RsnapshotConfiguration.Origin, message: String) {

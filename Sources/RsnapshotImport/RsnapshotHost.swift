@@ -10,7 +10,6 @@ struct RsnapshotHost: Equatable {
   /// The path on the host, as the point has it.
   let path: String
 
-  /// The host's name.
   var name: String {
     address.utf8.lastIndex(of: UInt8(ascii: "@")).map { String(address[address.index(after: $0)...]) } ?? address
   }

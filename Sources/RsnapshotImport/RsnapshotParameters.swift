@@ -49,9 +49,7 @@ extension RsnapshotConfiguration.Statement {
       try require(Self.isShortArguments(value), expected: "letters after one hyphen, such as -a")
     case "rsync_long_args", "include", "exclude": _ = try longArguments(of: value)
     case "ssh_args":
-      if earlier.contains(where: { $0.name == name }) {
-        throw error("\"ssh_args\" should be there once")
-      }
+      if earlier.contains(where: { $0.name == name }) { throw error("\"ssh_args\" should be there once") }
     case "verbose", "loglevel":
       try require(["1", "2", "3", "4", "5"].contains(value), expected: "a number from 1 to 5")
     case "rsync_numtries": try require(Self.isNumber(value), expected: "a number from 0 on")
@@ -121,7 +119,6 @@ extension RsnapshotConfiguration.Statement {
     }
   }
 
-  /// The error of this statement.
   func error(_ message: String) -> RsnapshotError { RsnapshotError(at: origin, message: message) }
 
   // MARK: Values

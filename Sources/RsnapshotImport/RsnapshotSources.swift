@@ -21,8 +21,7 @@ struct RsnapshotSources {
   private(set) var label = "localhost"
 
   init(statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles) {
-    self.statements = statements
-    self.files = files
+    (self.statements, self.files) = (statements, files)
     databases = RsnapshotDatabases(files: files)
     root = statements.last { $0.name == "snapshot_root" }.map { cleanComponents(of: $0.value) } ?? []
     let first = statements.first { $0.name == "backup" && isAbsolute($0.value) }

@@ -31,7 +31,6 @@ struct RsyncArguments {
   /// In bytes; larger files are left out.
   private(set) var maxFileSize: UInt64?
   private(set) var unknown: [Unknown] = []
-  /// The value of `--rsh`.
   private(set) var remoteShell: String?
   /// The value of `--rsync-path`.
   private(set) var remoteProgram: String?

@@ -6,14 +6,12 @@ internal import Patterns
 /// The source is rsync(1), "PATTERN MATCHING RULES". If the manual leaves a case open, rsync's behaviour is the rule,
 /// and the tests compare with it.
 struct RsyncPattern {
-  /// One pattern of gitignore(5).
   struct Glob: Equatable {
     /// The parts between slashes, from the root on. `**` alone means any number of directories, and at the end
     /// everything below.
     var components: [[UInt8]]
     var directoriesOnly: Bool
 
-    /// The pattern as a line of gitignore(5).
     var line: [UInt8] {
       var text: [UInt8]
       if components.count == 2, components[0] == anyDirectories, components[1] != anyDirectories {

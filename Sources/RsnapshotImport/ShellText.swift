@@ -8,7 +8,6 @@ struct ShellCommand: Equatable {
   var program: String { words.first.map { $0.text.split(separator: "/").last.map(String.init) ?? $0.text } ?? "" }
 }
 
-/// A word of a command.
 struct ShellWord: Equatable {
   var text: String
   /// False if the shell would replace a part of it: a variable, a command, a pattern.
@@ -30,10 +29,7 @@ private struct ShellReader {
   private var word: ShellWord?
   private var start = 1
 
-  init(text: [Unicode.Scalar], line: Int) {
-    self.text = text
-    self.line = line
-  }
+  init(text: [Unicode.Scalar], line: Int) { (self.text, self.line) = (text, line) }
 
   private var next: Unicode.Scalar? { place < text.count ? text[place] : nil }
 

@@ -99,8 +99,7 @@ public struct Configuration: Sendable, Equatable {
     public var limitRate: UInt64?
 
     public init(everySeconds: Int64 = 86_400, parts: Int = 30) {
-      self.everySeconds = everySeconds
-      self.parts = parts
+      (self.everySeconds, self.parts) = (everySeconds, parts)
     }
   }
 

@@ -6,9 +6,7 @@ public struct SettingsError: Error, Sendable, CustomStringConvertible {
   public var message: String
 
   init(line: Int? = nil, column: Int? = nil, message: String) {
-    self.line = line
-    self.column = column
-    self.message = message
+    (self.line, self.column, self.message) = (line, column, message)
   }
 
   public var description: String {

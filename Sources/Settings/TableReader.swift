@@ -27,10 +27,7 @@ struct TableReader {
   init(table: TOMLTable, problems: Problems) { self.init(table: table, path: [], keyPath: [], problems: problems) }
 
   private init(table: TOMLTable, path: [String], keyPath: [String], problems: Problems) {
-    self.table = table
-    self.path = path
-    self.keyPath = keyPath
-    self.problems = problems
+    (self.table, self.path, self.keyPath, self.problems) = (table, path, keyPath, problems)
   }
 
   /// The line number of the table's start, from 1.

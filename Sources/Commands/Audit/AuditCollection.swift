@@ -1,5 +1,4 @@
 internal import Catalog
-internal import FoundationEssentials
 internal import Model
 internal import Posix
 internal import Repository
@@ -23,9 +22,7 @@ struct AuditCollection {
   private static let historyBytes = 32 << 20
 
   init(of repository: Repository, configuration file: ConfigurationFile, at now: Timestamp) throws {
-    self.repository = repository
-    self.file = file
-    self.now = now
+    (self.repository, self.file, self.now) = (repository, file, now)
     list = try repository.snapshots()
     history = try repository.history.tail(byteCount: Self.historyBytes)
     runs = RecordedRun.all(in: history)
@@ -160,9 +157,7 @@ struct AuditCollection {
 
   /// The configured sources and databases that a snapshot does not have.
   private func lacks(of summary: CatalogSummary) -> [String] {
-    let sources = ExpectedSource.all(in: file, or: list).filter {
-      !$0.isOptional && !$0.isIn(summary)
-    }
+    let sources = ExpectedSource.all(in: file, or: list).filter { !$0.isOptional && !$0.isIn(summary) }
     let databases = file.databases.filter { expected in
       !summary.databases.contains { $0.name == expected.name && !$0.isLeftOut }
     }
@@ -259,47 +254,5 @@ extension AuditFacts.Run {
     }
     self.init(
       time: seconds, starter: run.startedBy.flatMap(RunStarter.init), noticed: !hasFailed)
-  }
-}
-
-/// A run in the history, as an audit needs it.
-private struct RecordedRun: Decodable {
-  struct Snapshot: Decodable {
-    struct Warning: Decodable {
-      let path: String
-      let message: String
-    }
-    struct Database: Decodable {
-      let name: String
-      let dumped: Bool
-      let began: String
-    }
-    let snapshot: String
-    let outcome: String
-    let sources: [String]?
-    let databases: [Database]?
-    let warningsNamed: [Warning]?
-  }
-  struct Step: Decodable {
-    let step: String
-    let outcome: String
-  }
-
-  let time: String
-  let command: String
-  let startedBy: String?
-  let steps: [Step]?
-  let snapshot: Snapshot?
-
-  var snapshotSeconds: Int64? { snapshot.flatMap { SnapshotName($0.snapshot.utf8)?.seconds } }
-
-  /// Skips lines of another form.
-  static func all(in text: [UInt8]) -> [RecordedRun] {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return text.split(separator: newline).compactMap {
-      guard let run = try? decoder.decode(RecordedRun.self, from: Data($0)), run.command == "run" else { return nil }
-      return run
-    }
   }
 }

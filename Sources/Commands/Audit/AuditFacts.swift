@@ -14,13 +14,9 @@ struct AuditFacts {
     var rpo: Int64?
     /// The longest time between two good copies in the examined period, up to now.
     var worstGap: Int64?
-    /// The end of this gap.
     var worstGapEnd: Int64?
 
-    init(_ kind: Kind, named name: String) {
-      self.kind = kind
-      self.name = name
-    }
+    init(_ kind: Kind, named name: String) { (self.kind, self.name) = (kind, name) }
   }
 
   /// A place that has the data.
@@ -35,7 +31,6 @@ struct AuditFacts {
     var disks: Set<String> = []
     /// The place in the owner's words.
     var location: String?
-    /// The time of its newest snapshot.
     var newest: Int64?
     /// The time of the last proof that the snapshot is there, such as a push.
     var seen: Int64?
@@ -56,10 +51,7 @@ struct AuditFacts {
     var refresh = ""
     var verify = ""
 
-    init(_ kind: Kind, named name: String) {
-      self.kind = kind
-      self.name = name
-    }
+    init(_ kind: Kind, named name: String) { (self.kind, self.name) = (kind, name) }
   }
 
   /// The answer to a probe of immutability.
@@ -78,13 +70,10 @@ struct AuditFacts {
     var noticed: Bool?
 
     init(time: Int64, starter: RunStarter? = nil, noticed: Bool? = nil) {
-      self.time = time
-      self.starter = starter
-      self.noticed = noticed
+      (self.time, self.starter, self.noticed) = (time, starter, noticed)
     }
   }
 
-  /// A past drill.
   struct Drill {
     var time: Int64
     var hasFailed: Bool
@@ -129,10 +118,7 @@ struct AuditFacts {
     var kind: Kind
     var path: String
 
-    init(_ kind: Kind, at path: String) {
-      self.kind = kind
-      self.path = path
-    }
+    init(_ kind: Kind, at path: String) { (self.kind, self.path) = (kind, path) }
   }
 
   var now: Int64
@@ -165,8 +151,5 @@ struct AuditFacts {
   /// Facts that could not be collected, as sentences.
   var notMeasured: [String] = []
 
-  init(of repository: String, at now: Int64) {
-    self.repository = repository
-    self.now = now
-  }
+  init(of repository: String, at now: Int64) { (self.repository, self.now) = (repository, now) }
 }

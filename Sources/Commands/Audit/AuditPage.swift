@@ -5,10 +5,7 @@ struct AuditPage {
   private let audit: Audit
   private let facts: AuditFacts
 
-  init(of audit: Audit, from facts: AuditFacts) {
-    self.audit = audit
-    self.facts = facts
-  }
+  init(of audit: Audit, from facts: AuditFacts) { (self.audit, self.facts) = (audit, facts) }
 
   var lines: [String] {
     let short = audit.short.count

@@ -12,9 +12,7 @@ struct BlindSpotSearch {
   private let sources: [(path: [UInt8], isOneFileSystem: Bool)]
 
   init(file: ConfigurationFile, repository: Repository, list: SnapshotList) {
-    self.file = file
-    self.repository = repository
-    self.list = list
+    (self.file, self.repository, self.list) = (file, repository, list)
     sources = file.sources.map { (Array($0.path.utf8), $0.oneFileSystem) }
   }
 

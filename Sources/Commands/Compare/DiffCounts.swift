@@ -58,9 +58,7 @@ struct DiffCounts {
   mutating func add(_ change: Change) {
     total.add(change)
     var directory = topDirectory(of: change)
-    if byDirectory.count >= Self.mostDirectories, byDirectory[directory] == nil {
-      directory = directory.dropLast()
-    }
+    if byDirectory.count >= Self.mostDirectories, byDirectory[directory] == nil { directory = directory.dropLast() }
     byDirectory[directory, default: Numbers()].add(change)
   }
 

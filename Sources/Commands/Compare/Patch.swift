@@ -3,7 +3,6 @@ internal import Model
 internal import Posix
 internal import Repository
 
-/// The content of one side of a patch.
 enum PatchContent {
   case bytes([UInt8])
   case tooLarge(UInt64)

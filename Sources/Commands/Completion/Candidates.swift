@@ -11,10 +11,7 @@ struct Candidate {
   /// An explanation, which zsh and fish show.
   var note: String?
 
-  init(_ text: [UInt8], note: String? = nil) {
-    self.text = text
-    self.note = note
-  }
+  init(_ text: [UInt8], note: String? = nil) { (self.text, self.note) = (text, note) }
 
   init(_ text: String, note: String? = nil) { self.init(Array(text.utf8), note: note) }
 

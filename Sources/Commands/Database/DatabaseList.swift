@@ -9,9 +9,7 @@ struct DatabaseList {
   private let common: CommonOptions
 
   init(of name: [UInt8]?, connection: RemoteConnectionOptions, common: CommonOptions) {
-    self.name = name
-    self.connection = connection
-    self.common = common
+    (self.name, self.connection, self.common) = (name, connection, common)
   }
 
   func execute() throws -> ExitStatus {

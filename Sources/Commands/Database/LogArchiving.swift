@@ -79,7 +79,6 @@ extension DatabaseConfiguration {
 struct LogArchivingAnswer: Encodable {
   let name: String
   let archive: String
-  /// The logs that were stored.
   let stored: [String]
   let elapsedSeconds: Double
 }

@@ -56,7 +56,6 @@ struct MomentRestore {
       + Timestamp(seconds: reached ?? end, nanoseconds: 0).localTextWithSeconds
   }
 
-  /// The shortcomings of a restore to a moment.
   struct Shortage {
     var warnings: [String] = []
     /// The last second of the logs, if it is earlier than the moment.
@@ -103,9 +102,7 @@ struct MomentRestore {
       databases: needed, of: store, to: work.path(of: "dump"), threads: command.threads.count, common: command.common)
     let first = try work.open("dump")
     var reached: Int64?
-    guard let logs = try fetchLogs(below: work, reached: &reached) else {
-      return (first, shortage(reached: nil))
-    }
+    guard let logs = try fetchLogs(below: work, reached: &reached) else { return (first, shortage(reached: nil)) }
     let recovery = try recovery(for: target, below: work)
     let (data, new) = (try work.make("data"), try work.make("new"))
     try reporting {

@@ -29,7 +29,6 @@ struct PrivateDirectory {
 
   private init(_ directory: Directory, path: [UInt8]) { (self.directory, self.path) = (directory, path) }
 
-  /// The path of an entry.
   func path(of name: String) -> [UInt8] { path + [slash] + Array(name.utf8) }
 
   /// A directory in it that something else has made.
@@ -39,7 +38,6 @@ struct PrivateDirectory {
     }
   }
 
-  /// Makes a private directory in it.
   func make(_ name: String) throws(Failure) -> PrivateDirectory {
     do { try directory.descriptor.makeDirectory(Array(name.utf8).span, mode: 0o700) } catch {
       throw .writing("make", at: path(of: name), because: error)

@@ -4,7 +4,6 @@ internal import Model
 internal import Repository
 internal import Settings
 
-/// A dump in a snapshot.
 struct StoredDump {
   let snapshot: Snapshot
   let record: DatabaseRecord
@@ -13,7 +12,6 @@ struct StoredDump {
   /// The path from the snapshot's root.
   var place: TreePath { [DatabaseRecord.label, record.name] }
 
-  /// The entries of its directory.
   let entries: [Entry]
 
   struct Entry {

@@ -37,10 +37,8 @@ struct DatabaseDrill {
       root: root.path, work: place.make("hidden-servers").path, shown: ([work.path] + sockets).map { ($0, $0) })
   }
 
-  /// Ends all servers.
   func end() { namespaces?.end() }
 
-  /// The newest dump of each database.
   static func newestDumps(
     in list: SnapshotList, of store: any SnapshotStore, configured: [DatabaseConfiguration],
     where isWanted: (DatabaseRecord) -> Bool = { _ in true }

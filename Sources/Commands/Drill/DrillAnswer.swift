@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Model
 
 /// The document of `drill --json`, and a line of the history.
@@ -42,7 +41,6 @@ struct DrillAnswer: HistoryLine, Codable {
     var elapsedSeconds = 0.0
   }
 
-  /// The drill of one copy.
   struct Copy: Codable {
     let copy: String
     var result = Result.passed
@@ -114,18 +112,9 @@ extension DrillAnswer {
 
   /// The drills in a history, newest last. Skips lines of another form.
   static func all(in text: [UInt8]) -> [DrillAnswer] {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     // The keys of a line are sorted.
     let mark = Array(#"{"command":"drill","#.utf8)
-    return text.split(separator: newline).compactMap {
-      guard $0.starts(with: mark), let drill = try? decoder.decode(DrillAnswer.self, from: Data($0)),
-        drill.command == "drill"
-      else {
-        return nil
-      }
-      return drill
-    }
+    return text.split(separator: newline).filter { $0.starts(with: mark) }.compactMap { DrillAnswer(json: $0) }
   }
 
   /// The worst result of the copies. Damage is worse than a copy that cannot be reached.

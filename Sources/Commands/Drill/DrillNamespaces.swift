@@ -19,7 +19,6 @@ final class DrillNamespaces {
   /// The path of the directory with the sockets of databases.
   static let sockets = Array("/run/treering".utf8)
 
-  /// The first process of the namespaces.
   let process: Int32
   private let group: ControlGroup?
   private let holder: BackgroundProgram
@@ -35,9 +34,7 @@ final class DrillNamespaces {
     root: [UInt8], work: [UInt8], base: [UInt8] = [], restored: [[UInt8]] = [],
     shown: [(path: [UInt8], place: [UInt8])], links: [Link] = [], group: ControlGroup? = nil
   ) throws {
-    let hidden = restored.filter { path in
-      Self.hidingDirectories.contains { path.starts(with: Array($0.utf8)) }
-    }
+    let hidden = restored.filter { path in Self.hidingDirectories.contains { path.starts(with: Array($0.utf8)) } }
     let separator = Array("--".utf8)
     let words =
       [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work]
@@ -80,7 +77,6 @@ final class DrillNamespaces {
     return program
   }
 
-  /// Ends all processes.
   func end() {
     holder.end()
     group?.remove()

@@ -32,7 +32,6 @@ extension DrillAnswer {
     var output: [String] = []
     /// Sentences about parts of the drill that were not as asked.
     var notes: [String] = []
-    /// The directory that was kept.
     var kept: String?
 
     /// True if the recovery takes longer than its objective.

@@ -39,7 +39,6 @@ private struct SplitMix: RandomNumberGenerator {
   }
 }
 
-/// The size of a sample.
 struct SampleSize: Equatable {
   /// Regular files and symbolic links.
   let files: Int

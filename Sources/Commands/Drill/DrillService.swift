@@ -72,7 +72,6 @@ struct DrillService {
   }
 }
 
-/// A check of a drill.
 private enum DrillCheck {
   case program([String])
   case page(String, contains: String?)

@@ -36,7 +36,6 @@ struct DrillSocket {
 
   private var name: [UInt8] { path.map { splitLast(of: $0).name } ?? [] }
 
-  /// The link to the socket.
   var link: DrillNamespaces.Link? { path.map { DrillNamespaces.Link(path: $0, target: place + [slash] + name) } }
 
   func address(inNetworkOf process: Int32) -> ServerAddress {

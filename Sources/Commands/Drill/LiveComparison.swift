@@ -56,7 +56,6 @@ enum LiveState: Equatable {
 
 /// Compares restored files with the sources of a snapshot as they are now.
 final class LiveComparison {
-  /// The paths of the sources.
   private let roots: [TreePath]
   private let restored: Directory
   private static let chunk = 1 << 18

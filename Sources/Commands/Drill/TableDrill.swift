@@ -40,7 +40,7 @@ struct TableDrill {
       copy.conclude()
     } catch {
       try checkForSignal()
-      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      let failure = Failure(wrapping: error)
       copy.recovery = recovery
       copy.conclude(after: ("\(failure)", failure.kind == .usage ? .failed : ExitStatus(failure.kind)))
     }

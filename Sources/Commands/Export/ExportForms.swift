@@ -5,11 +5,9 @@ internal import Model
 internal import Posix
 internal import Repository
 
-/// The form of an export.
 protocol ExportForm {
   /// Announces the directories above what follows, which are not part of it.
   mutating func lead(to path: TreePath) throws
-  /// True if the content of the file is needed.
   func needsContent(of row: FileRow) -> Bool
   /// Begins an entry; `data` are the ranges of a sparse file without its holes.
   mutating func begin(_ entry: ExportedEntry, data: [Range<UInt64>]?) throws

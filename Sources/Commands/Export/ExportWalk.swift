@@ -8,7 +8,6 @@ struct ExportedEntry {
   let found: Found
   /// From the snapshot's root on.
   let place: TreePath
-  /// The path in the archive.
   let path: [UInt8]
   /// An earlier path of the same inode.
   var hardLink: [UInt8]?
@@ -48,9 +47,7 @@ struct Export {
   }
 
   init(of catalog: CatalogReader, from content: FileContent, as form: any ExportForm) {
-    self.catalog = catalog
-    self.content = content
-    self.form = form
+    (self.catalog, self.content, self.form) = (catalog, content, form)
   }
 
   mutating func write(below place: TreePath) throws {

@@ -70,7 +70,6 @@ struct FrozenTree {
 }
 
 extension SourcePlace {
-  /// The volume of the source.
   func volume(by programs: FreezePrograms) throws(Failure) -> any FreezableVolume {
     switch source.freeze {
     case .lvm: try LVMVolume(of: self, programs: programs)

@@ -85,6 +85,5 @@ final class FreezeNamespace {
     try run("umount", of: "mount", words("--recursive") + [point], finishes: true)
   }
 
-  /// Ends the namespace and its mounts.
   func end() { holder.end() }
 }

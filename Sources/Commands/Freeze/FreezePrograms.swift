@@ -7,7 +7,6 @@ internal import Synchronization
 
 /// Runs the programs that make and remove frozen snapshots.
 final class FreezePrograms: Sendable {
-  /// The time limit of one program.
   private static let longestSeconds = 600.0
   /// The time in which a program that is told to end may undo its work.
   private static let graceSeconds = 30.0

@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Model
 internal import Repository
 
@@ -22,9 +21,7 @@ struct FrozenItem: Codable, Equatable {
   /// A line of the record. `nil` if it is damaged, or names something that cannot be of this repository: an ordinary
   /// user may own the repository in which root works.
   init?(line: [UInt8], of repository: Repository) {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    guard let item = try? decoder.decode(FrozenItem.self, from: Data(line)) else { return nil }
+    guard let item = FrozenItem(json: line) else { return nil }
     let prefix = Self.prefix(of: repository)
     let isName = item.name.hasPrefix(prefix) && item.name.dropFirst(prefix.count).allSatisfy { "a"..."z" ~= $0 }
     let isVolume =

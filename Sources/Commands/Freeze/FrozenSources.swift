@@ -9,7 +9,6 @@ internal import Settings
 ///
 /// The caller holds the lock, calls `removeLeftovers` first and `end` last.
 final class FrozenSources {
-  /// A frozen snapshot, and the sources in it.
   private struct Group {
     let volume: any FreezableVolume
     var places: [SourcePlace]
@@ -19,7 +18,6 @@ final class FrozenSources {
   private let configured: [Configuration.Source]
   private let programs = FreezePrograms()
   private var namespace: FreezeNamespace?
-  /// The frozen snapshots of this run.
   private var items: [FrozenItem] = []
   /// Those that cannot be removed now: of killed runs, or still being made.
   private var leftovers: [FrozenItem] = []
@@ -79,9 +77,7 @@ final class FrozenSources {
       namespace = nil
     }
     var warnings: [Warning] = []
-    for point in points {
-      do { try namespace?.unmount(point) } catch { warnings.append(warning("\(error)")) }
-    }
+    for point in points { do { try namespace?.unmount(point) } catch { warnings.append(warning("\(error)")) } }
     points = []
     return items.isEmpty ? warnings : warnings + removeAll()
   }

@@ -6,7 +6,6 @@ internal import Repository
 internal import RsnapshotImport
 internal import Settings
 
-/// The work of `import snapshots`.
 struct SnapshotImport {
   let directory: [UInt8]
   let label: Name?
@@ -192,7 +191,6 @@ struct SnapshotImportAnswer: HistoryLine {
   /// The snapshots that are held because no newer one has their sources.
   var held: [Held] = []
   var exitStatus = ExitStatus.done.code
-  /// The first error.
   var error: String?
 
   mutating func add(_ tree: AdoptableTree, snapshot: SnapshotName? = nil, failure: Failure? = nil) {

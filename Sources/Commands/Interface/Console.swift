@@ -68,11 +68,8 @@ enum Console {
   /// answers.
   static let outputFailure = Mutex<Errno?>(nil)
 
-  static func checkOutput() throws(Errno) {
-    if let error = outputFailure.withLock({ $0 }) { throw error }
-  }
+  static func checkOutput() throws(Errno) { if let error = outputFailure.withLock({ $0 }) { throw error } }
 
-  /// Replaces the progress line.
   static func progress(_ line: String) {
     progressIsShown.withLock { shown in
       shown = true

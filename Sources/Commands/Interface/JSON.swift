@@ -19,6 +19,20 @@ func jsonText(_ document: some Encodable, isLine: Bool = false, isPart: Bool = f
   return String(decoding: data, as: UTF8.self)
 }
 
+private let decoder = {
+  let decoder = JSONDecoder()
+  decoder.keyDecodingStrategy = .convertFromSnakeCase
+  return decoder
+}()
+
+extension Decodable {
+  /// Decodes an object of `jsonText`; `nil` if it has another form.
+  init?(json text: some Sequence<UInt8>) {
+    guard let value = try? decoder.decode(Self.self, from: Data(text)) else { return nil }
+    self = value
+  }
+}
+
 /// An object with a further key.
 private struct VersionedDocument<Document: Encodable>: Encodable {
   let document: Document

@@ -6,7 +6,6 @@ internal import Posix
 internal import Repository
 internal import Settings
 
-/// The options of all subcommands.
 struct CommonOptions: ParsableArguments {
   @Option(
     name: [.customShort("r"), .long],

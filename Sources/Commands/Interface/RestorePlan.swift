@@ -23,16 +23,11 @@ final class ChangePrinter: Monitor {
 
   /// `stream` gets the lines. `keeps` is true for a document that names the changes.
   init(reporting monitor: ConsoleMonitor, to stream: StandardStream?, keeps: Bool, after plan: ChangePrinter? = nil) {
-    self.monitor = monitor
-    self.stream = stream
-    self.keeps = keeps
-    self.plan = plan
+    (self.monitor, self.stream, self.keeps, self.plan) = (monitor, stream, keeps, plan)
   }
 
   /// True for a change that the operator has seen.
-  func hasShown(_ change: RestoreChange) -> Bool {
-    state.withLock { $0.shown.contains(ConfirmedChange(change)) }
-  }
+  func hasShown(_ change: RestoreChange) -> Bool { state.withLock { $0.shown.contains(ConfirmedChange(change)) } }
 
   var wantsChanges: Bool { true }
 

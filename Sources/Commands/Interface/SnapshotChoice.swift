@@ -58,7 +58,6 @@ extension SnapshotStore {
     return places
   }
 
-  /// True if a snapshot has all the paths.
   private func has(_ places: [TreePath], in snapshot: Snapshot) throws(Failure) -> Bool {
     let reader = CatalogReader(reading: try openCatalog(of: snapshot.name))
     do {

@@ -126,7 +126,6 @@ func escaped(_ text: String, by replacement: (Unicode.Scalar) -> String?) -> Str
 /// A word of a command line for a shell, safe to show.
 func shellWord(_ bytes: [UInt8]) -> String { shellQuoted(displayName(bytes)) }
 
-/// A text as one word of a shell.
 func shellQuoted(_ text: String) -> String {
   let isPlain = !text.isEmpty && text.utf8.allSatisfy { isAlphanumeric($0) || "-_./:=,@%+".utf8.contains($0) }
   return isPlain

@@ -42,10 +42,7 @@ struct PlanDocument: Equatable {
   let written: String
   private(set) var sections: [Section] = []
 
-  init(title: String, written: String) {
-    self.title = title
-    self.written = written
-  }
+  init(title: String, written: String) { (self.title, self.written) = (title, written) }
 
   mutating func begin(_ title: String, level: Int = 1, onNewPage: Bool = false) {
     sections.append(Section(level: level, title: title, beginsPage: onNewPage))
@@ -108,9 +105,7 @@ extension PlanDocument {
     escaped(text) { "\\*`<".unicodeScalars.contains($0) ? "\\\($0)" : nil }
   }
 
-  private static func cell(_ text: String) -> String {
-    escaped(plain(text)) { $0 == "|" ? "\\|" : nil }
-  }
+  private static func cell(_ text: String) -> String { escaped(plain(text)) { $0 == "|" ? "\\|" : nil } }
 }
 
 // MARK: HTML

@@ -49,7 +49,6 @@ struct PlanFacts {
     /// The address for `-r`, and further options that it needs.
     var address: String
     var options: [String] = []
-    /// The address for restic.
     var resticAddress = ""
     /// The login that its server wants.
     var login: Login?

@@ -4,7 +4,6 @@ internal import Settings
 struct PlanLoading {
   private let settings: DatabaseConfiguration
   private let contents: [(file: String, name: String)]
-  /// The directory of the dump.
   private let dump: String
 
   init(of database: PlanFacts.Database, in parent: String) {

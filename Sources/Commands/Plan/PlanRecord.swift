@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Model
 internal import Repository
 
@@ -24,13 +23,6 @@ struct PlanRecord: HistoryLine, Codable {
 
   /// The records in a history, newest last. Skips lines of another form.
   static func all(in text: [UInt8]) -> [PlanRecord] {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return text.split(separator: newline).compactMap {
-      guard let line = try? decoder.decode(PlanRecord.self, from: Data($0)), line.command == commandName else {
-        return nil
-      }
-      return line
-    }
+    text.split(separator: newline).compactMap { PlanRecord(json: $0) }.filter { $0.command == commandName }
   }
 }

@@ -48,7 +48,6 @@ struct DirectSnapshot {
     let bytesReceived: UInt64
   }
 
-  /// The way to the remote.
   private enum Remote {
     case server(Connection)
     case restic(ResticRepository)
@@ -59,7 +58,6 @@ struct DirectSnapshot {
     return .server(try Connection(options: target.options))
   }
 
-  /// The remote's snapshots.
   func snapshots() throws -> SnapshotList { try CommonOptions.openStore(at: target).snapshots() }
 
   /// Takes a snapshot. The caller holds the lock of the cache.
@@ -190,9 +188,7 @@ struct DirectSnapshot {
     _ snapshot: Snapshot, of options: SnapshotOptions, to restic: ResticRepository, monitor: ConsoleMonitor
   ) throws -> SourcePush<Transfer> {
     let progress = Progress()
-    let line = ProgressLine(options: common) { elapsed in
-      PushJob.line(for: progress, elapsedSeconds: elapsed)
-    }
+    let line = ProgressLine(options: common) { elapsed in PushJob.line(for: progress, elapsedSeconds: elapsed) }
     defer { line.stop() }
     let push = try ResticPush(
       from: cache.repository, to: restic, address: target.options.recordedAddress,

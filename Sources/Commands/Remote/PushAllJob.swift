@@ -15,9 +15,7 @@ struct PushAllJob {
   private let common: CommonOptions
 
   init(_ job: PushJob, from repository: Repository, options common: CommonOptions) {
-    self.job = job
-    self.repository = repository
-    self.common = common
+    (self.job, self.repository, self.common) = (job, repository, common)
   }
 
   /// Pushes, or says what would be pushed. Each push is answered at once, and all together in the document.
@@ -109,7 +107,6 @@ struct PushAllJob {
 struct PushAllAnswer: Encodable {
   let remote: String
   let dryRun: Bool
-  /// The pushes, in order.
   var pushes: [PushAnswer] = []
   /// The snapshots that the remote lacks still.
   var lacking: [String] = []
@@ -119,10 +116,7 @@ struct PushAllAnswer: Encodable {
   var there = 0
   var warnings = 0
 
-  init(remote: String, dryRun: Bool) {
-    self.remote = remote
-    self.dryRun = dryRun
-  }
+  init(remote: String, dryRun: Bool) { (self.remote, self.dryRun) = (remote, dryRun) }
 
   mutating func add(_ push: PushAnswer) {
     pushes.append(push)
@@ -136,7 +130,6 @@ struct PushAllAnswer: Encodable {
       + ["would send \(counted(lacking.count, "snapshot")); \(state)"]
   }
 
-  /// The last line.
   var line: String {
     "sent \(counted(pushes.count, "snapshot")) to \(remote)"
       + (lacking.isEmpty ? "" : ", which lacks \(lacking.count) still") + "; \(state)"

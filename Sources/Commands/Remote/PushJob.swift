@@ -13,7 +13,6 @@ struct RemoteAbsence: Error { let reason: String }
 struct PushJob {
   let target: RemoteTarget
   let repository: Repository
-  /// The configuration's sources.
   private let sources: SourceSet?
   let common: CommonOptions
   /// True if a remote that cannot be reached is a `RemoteAbsence`.
@@ -72,7 +71,7 @@ struct PushJob {
     } catch let absence as RemoteAbsence {
       throw absence
     } catch {
-      let failure = error as? Failure ?? Failure(.remote, "\(error)")
+      let failure = Failure(wrapping: error, as: .remote)
       if excusesAbsence, reached == nil, let reason = target.absence(because: failure) {
         throw RemoteAbsence(reason: reason)
       }

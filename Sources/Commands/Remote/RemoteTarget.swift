@@ -98,9 +98,7 @@ struct RemoteTarget {
   }
 
   /// Opens the remote and closes it again.
-  func reach() throws {
-    if let restic { _ = try restic.open() } else { _ = try Connection(options: options) }
-  }
+  func reach() throws { if let restic { _ = try restic.open() } else { _ = try Connection(options: options) } }
 
   /// The reason that a failure before the exchange of hellos is the remote's absence; `nil` if it is not.
   ///

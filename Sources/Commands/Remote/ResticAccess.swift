@@ -131,7 +131,6 @@ final class ResticAccess {
     return Array(text.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
   }
 
-  /// The password in a file.
   static func password(in file: [UInt8]) throws(Failure) -> [UInt8] {
     let place = "the password file \(displayName(file))"
     let password = trimmed(try read(file, named: place))

@@ -42,15 +42,12 @@ struct Chart {
     return figure(parts, legend: series.count > 1 ? series.map(\.name) : [])
   }
 
-  /// A row of marks for each name.
   func marks(_ rows: [(name: String, times: [Int64])]) -> String {
     let step = (Self.bottom - Self.top) / Double(max(rows.count, 1))
     let centres = rows.indices.map { Self.top + (Double($0) + 0.5) * step }
     var parts = axis(labels: zip(centres, rows).map { ($0, $1.name) })
     for (centre, row) in zip(centres, rows) {
-      parts += row.times.map { time in
-        Self.polyline([(x(time), centre - 6), (x(time), centre + 6)], "l0")
-      }
+      parts += row.times.map { time in Self.polyline([(x(time), centre - 6), (x(time), centre + 6)], "l0") }
     }
     return figure(parts, legend: [])
   }

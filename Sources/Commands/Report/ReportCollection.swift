@@ -1,5 +1,4 @@
 internal import Catalog
-internal import FoundationEssentials
 internal import Model
 internal import Posix
 internal import Repository
@@ -15,9 +14,7 @@ extension AuditCollection {
     facts.runs = ReportLine.all(in: history)
     facts.snapshots = list.snapshots.map { reportSnapshot($0, since: begin) }
     let members = try repository.members(of: list)
-    facts.sets = SnapshotSet.allCases.compactMap { set in
-      members[set].map { (set.rawValue, $0.map(\.seconds)) }
-    }
+    facts.sets = SnapshotSet.allCases.compactMap { set in members[set].map { (set.rawValue, $0.map(\.seconds)) } }
     if state.bytesTotal > 0 { (facts.bytesFree, facts.bytesTotal) = (state.bytesFree, state.bytesTotal) }
     facts.bytesCopiedPerDay = bytesCopiedPerDay
     facts.copies = copies.filter { $0.kind == .repository || $0.kind == .remote }.map {
@@ -84,16 +81,11 @@ private struct ReportLine: Decodable {
 
   /// Skips lines of another form.
   static func all(in text: [UInt8]) -> [ReportFacts.Run] {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return text.split(separator: newline).compactMap { bytes in
-      let data = Data(bytes)
-      guard let line = try? decoder.decode(ReportLine.self, from: data), !others.contains(line.command),
+    text.split(separator: newline).compactMap { text in
+      guard let line = ReportLine(json: text), !others.contains(line.command),
         let time = Moment.seconds(of: line.time)
       else { return nil }
-      let taken =
-        (try? decoder.decode(OfRun.self, from: data))?.snapshot
-        ?? (try? decoder.decode(OfSnapshot.self, from: data))?.result
+      let taken = OfRun(json: text)?.snapshot ?? OfSnapshot(json: text)?.result
       return ReportFacts.Run(
         time: time, command: line.command, exitStatus: line.exitStatus, error: line.error,
         elapsedSeconds: line.elapsedSeconds, snapshot: taken?.snapshot, filesCopied: taken?.filesCopied ?? 0,

@@ -7,7 +7,6 @@ struct ReportFacts {
     var exitStatus: Int32
     var error: String?
     var elapsedSeconds: Double?
-    /// The name of its snapshot.
     var snapshot: String?
     var filesCopied: UInt64 = 0
     var bytesCopied: UInt64 = 0
@@ -44,7 +43,6 @@ struct ReportFacts {
   var begin: Int64
   var now: Int64
   var runs: [Run] = []
-  /// The snapshots that exist.
   var snapshots: [Snapshot] = []
   /// The times of the members of each set that has some.
   var sets: [(name: String, times: [Int64])] = []

@@ -110,7 +110,5 @@ extension BackupReport {
 }
 
 extension BackupReport.Trouble {
-  var text: String {
-    "\(time.text) \(command) ended with status \(exitStatus)" + (error.map { ": \($0)" } ?? "")
-  }
+  var text: String { "\(time.text) \(command) ended with status \(exitStatus)" + (error.map { ": \($0)" } ?? "") }
 }

@@ -25,9 +25,7 @@ struct Arrivals {
       add(remote.name, to: repository.pushMemory.last(address: remote.address.resolved.recorded)?.names ?? [])
     }
     func name(of remote: String) -> String { namesOfAddresses[remote] ?? remote }
-    for (snapshot, remotes) in history.arrivals {
-      for remote in remotes { add(name(of: remote), to: [snapshot]) }
-    }
+    for (snapshot, remotes) in history.arrivals { for remote in remotes { add(name(of: remote), to: [snapshot]) } }
     // One repository may have had several addresses; its memory has the last one.
     for address in Set(history.arrivals.values.joined()) where !names.contains(address) {
       add(name(of: address), to: repository.pushMemory.last(address: Array(address.utf8))?.names ?? [])
@@ -45,7 +43,6 @@ struct Arrivals {
     for snapshot in snapshots { failed[snapshot, default: []].insert(remote) }
   }
 
-  /// The remedy for damage in some snapshots of a repository.
   func remedy(forDamageIn snapshots: [SnapshotName], repository path: [UInt8]) -> String {
     var found: [String: [SnapshotName]] = [:]
     for snapshot in snapshots {

@@ -8,7 +8,6 @@ internal import Retention
 internal import Settings
 internal import Synchronization
 
-/// A configuration and its file.
 struct ConfigurationFile {
   let path: [UInt8]
   /// The name in its table `[[repository]]`; `nil` for the whole file.

@@ -33,7 +33,6 @@ struct DatabaseDumps {
     (_ database: ExpectedDatabase, _ directory: Directory, _ path: [UInt8], _ previous: StoredDump?) throws
       -> FinishedDump
 
-  /// The end of one dump.
   struct End {
     let database: ExpectedDatabase
     /// `Clock.monotonic` at the beginning.
@@ -71,7 +70,7 @@ struct DatabaseDumps {
       } catch {
         if let site { maintenance.end(site.path) }
         try checkForSignal()
-        let failure = error as? Failure ?? Failure(.failed, "\(error)")
+        let failure = Failure(wrapping: error)
         options.leaveOut(database.record(began: began, ended: Clock.now()))
         let warning = Warning(path: database.source, message: "is left out: there is no good dump: \(failure)")
         let isRequired = database.isRequired

@@ -111,7 +111,6 @@ struct DatabaseLogs {
     var problem: String?
   }
 
-  /// The state for the bases of all snapshots.
   func state(for bases: [BaseBackup]) throws(Failure) -> State {
     let plan = plan(for: bases)
     var state = State(newest: plan.newest.map(name(of:)))

@@ -7,7 +7,6 @@ internal import Retention
 internal import Settings
 
 extension ConfigurationFile {
-  /// The databases to dump.
   var databases: [ExpectedDatabase] {
     databaseSettings.map { database in
       ExpectedDatabase(

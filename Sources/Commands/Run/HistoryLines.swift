@@ -198,7 +198,6 @@ extension SnapshotAnswer {
   }
 }
 
-/// One step of a run, for the history.
 struct RunStep: Codable {
   enum Outcome: String, Codable { case done, warnings, failed, absent }
 

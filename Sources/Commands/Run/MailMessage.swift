@@ -72,28 +72,15 @@ extension Configuration.Mail {
   }
 }
 
-/// A run in the history, as the search for the last mail needs it.
-private struct MailedRun: Decodable {
-  struct Step: Decodable {
-    let step: String
-    let outcome: String
-  }
-  let time: String
-  let steps: [Step]
-}
-
 extension History {
   private static let searchedBytes = 32 << 20
 
   /// The time of the last run that delivered a mail.
   func lastMail() throws(Failure) -> Int64? {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     for line in try tail(byteCount: Self.searchedBytes).split(separator: newline).reversed() {
-      guard let run = try? decoder.decode(MailedRun.self, from: Data(line)),
-        run.steps.contains(where: { $0.step == MailMessage.step && $0.outcome == RunStep.Outcome.done.rawValue })
-      else { continue }
-      return Moment.seconds(of: run.time)
+      guard let run = RecordedRun(json: line) else { continue }
+      let isDelivered = (run.steps ?? []).contains { $0.step == MailMessage.step && $0.outcome == "done" }
+      if isDelivered { return Moment.seconds(of: run.time) }
     }
     return nil
   }

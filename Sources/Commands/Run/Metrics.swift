@@ -2,7 +2,6 @@ internal import Model
 internal import Posix
 internal import Repository
 
-/// The figures of a run.
 struct RunFigures {
   let exitStatus: Int32
   let elapsedSeconds: Double
@@ -106,7 +105,6 @@ extension MetricsText {
     add("drill_data_age_seconds", help: "The age of the newest data in the last drill.", sample: \.dataAgeSeconds)
   }
 
-  /// Adds the figures of the last run.
   fileprivate mutating func add(_ run: RunFigures, at now: Timestamp) {
     add("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
     add("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")

@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Model
 internal import Settings
 
@@ -37,7 +36,6 @@ struct PastRuns {
     let unrepaired: [String]?
   }
 
-  /// The result of an audit.
   struct Audit: Codable {
     let time: String
     /// The number of findings that fall short.
@@ -88,22 +86,20 @@ struct PastRuns {
 
   /// Skips lines of another form.
   init(history text: [UInt8]) {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    for line in text.split(separator: UInt8(ascii: "\n")).map({ Data($0) }) {
-      guard let run = try? decoder.decode(Run.self, from: line) else { continue }
+    for line in text.split(separator: newline) {
+      guard let run = Run(json: line) else { continue }
       switch run.command {
       case "verify":
-        guard let verification = try? decoder.decode(Verification.self, from: line) else { continue }
+        guard let verification = Verification(json: line) else { continue }
         lastVerification = verification
         add(repairOf: verification)
-      case "audit": lastAudit = (try? decoder.decode(Audit.self, from: line)) ?? lastAudit
-      case "drill": lastDrill = (try? decoder.decode(Drill.self, from: line)) ?? lastDrill
+      case "audit": lastAudit = Audit(json: line) ?? lastAudit
+      case "drill": lastDrill = Drill(json: line) ?? lastDrill
       case PlanRecord.commandName: break
-      case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push: push) }
+      case "push": if let push = Push(json: line) { add(push: push) }
       default:
         runs.append(run)
-        if let taken = (try? decoder.decode(Taken.self, from: line))?.result,
+        if let taken = Taken(json: line)?.result,
           let name = SnapshotName(taken.snapshot.utf8)
         {
           bytesCopied[name] = taken.bytesCopied

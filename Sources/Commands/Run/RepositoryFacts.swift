@@ -23,7 +23,6 @@ struct RepositoryFacts {
   var verifiedParts: [VerifiedPart] = []
   /// The state of the archived logs of each database that has an archive.
   var logs: [[UInt8]: DatabaseLogs.State] = [:]
-  /// The sources that are on the repository's own disk.
   var sourcesOnSameDisk: [[UInt8]] = []
   /// The drills of the history, newest last; empty if the configuration has none.
   var drills: [DrillAnswer] = []
@@ -70,7 +69,6 @@ extension Repository {
     return !devices.disks(below: self.path).isDisjoint(with: devices.disks(below: path))
   }
 
-  /// True if a repository is on the disk of this one.
   func isOnDisk(of address: RemoteAddress) -> Bool {
     switch address {
     case .local(let path), .restic(let path): path.first == slash && isOnDisk(of: path)
@@ -112,9 +110,7 @@ struct ExpectedSource {
 
   /// The newest snapshot without warnings that has the source.
   func newestGood(in list: SnapshotList, damaged: [SnapshotName: String]) -> Snapshot? {
-    list.snapshots.last {
-      $0.summary.outcome == .complete && damaged[$0.name] == nil && isIn($0.summary)
-    }
+    list.snapshots.last { $0.summary.outcome == .complete && damaged[$0.name] == nil && isIn($0.summary) }
   }
 
   /// The maximum age of the newest good snapshot. The command line's value does not apply to optional sources.
@@ -200,11 +196,9 @@ struct ExpectedRemote {
   var lastPush: PastRuns.Push?
   /// The reason that a remote on this machine is not there now.
   var absence: String?
-  /// True if the remote is on the disk of the repository.
   var isOnSameDisk = false
   /// The longest time between two tests of a password that is kept elsewhere.
   var keyTestSeconds: Int64?
-  /// The last of these tests.
   var lastKeyTest: Timestamp?
 
   /// True if the absence of the remote is not reported, because its RPO has not passed.
@@ -218,7 +212,6 @@ struct ExpectedRemote {
 }
 
 extension ExpectedRemote {
-  /// A remote of the configuration.
   init(_ remote: RemoteConfiguration, in repository: Repository, history: PastRuns? = nil) {
     self.init(
       name: remote.name, isOptional: remote.isOptional, rpoSeconds: remote.rpoSeconds,

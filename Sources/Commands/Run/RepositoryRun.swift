@@ -111,7 +111,7 @@ struct RepositoryRunsEnd {
       do {
         let repository = try Repository.open(one.repositoryPath ?? [])
         states.append((name, try RepositoryState(of: repository, configuration: one, at: now)))
-      } catch { failures.append((name, error as? Failure ?? Failure(.failed, "\(error)"))) }
+      } catch { failures.append((name, Failure(wrapping: error))) }
     }
     var hasProblem = false
     if let path = file.settings.metricsTextfile {

@@ -164,16 +164,9 @@ private struct ChildOutput {
   private let name: String
   private var answer: [UInt8] = []
   private var line: [UInt8] = []
-  /// The last error.
   var error: String?
 
   init(of name: String) { self.name = name }
-
-  private static let decoder = {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return decoder
-  }()
 
   /// Reads all that is there, and prints the messages.
   mutating func read(from child: PipedChild, waitMilliseconds: Int32) throws(Errno) {
@@ -203,7 +196,7 @@ private struct ChildOutput {
   }
 
   private mutating func say(_ line: [UInt8]) {
-    guard let message = try? Self.decoder.decode(Message.self, from: Data(line)) else {
+    guard let message = Message(json: line) else {
       if !line.isEmpty { Console.complain("\(name): \(displayName(line))") }
       return
     }
@@ -225,7 +218,7 @@ private struct ChildOutput {
     var run = RepositoryRun(
       name: name, repository: path, result: "failed", exitStatus: ExitStatus.failed.code, error: error,
       elapsedSeconds: elapsedSeconds)
-    if let said = try? Self.decoder.decode(RepositoryRun.Answer.self, from: Data(answer)) {
+    if let said = RepositoryRun.Answer(json: answer) {
       (run.result, run.error, run.snapshot, run.steps) = (said.result, said.error, said.snapshot, said.steps)
     }
     switch end {

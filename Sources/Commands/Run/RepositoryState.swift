@@ -20,7 +20,6 @@ struct RepositoryState: Encodable {
 
   var exitStatus: ExitStatus { isWell ? .done : damagedSnapshots.isEmpty ? .warnings : .damaged }
 
-  /// The state of a remote.
   struct Remote: Encodable {
     let remote: String
     /// The newest snapshot that it is known to have, and the age of this snapshot.
@@ -28,7 +27,6 @@ struct RepositoryState: Encodable {
     let ageSeconds: Int64?
     /// The time of the last push that went well.
     let arrived: String?
-    /// True if the remote is on the disk of the repository.
     let onSameDisk: Bool
     /// `well`, `late`, `never`, `absent` or `failed`.
     let state: String
@@ -36,7 +34,6 @@ struct RepositoryState: Encodable {
     let lastPush: PastRuns.Push?
   }
 
-  /// The state of a database.
   struct Database: Encodable {
     let database: String
     let kind: String
@@ -87,20 +84,17 @@ struct RepositoryState: Encodable {
   let bytesTotal: UInt64
   /// The recent daily average of bytes that snapshots copied.
   let bytesCopiedPerDay: UInt64
-  /// The time of the last verification.
   let lastVerified: String?
   /// The time and extent of the last verification that the history has.
   let lastVerification: PastRuns.Verification?
   let lastAudit: PastRuns.Audit?
   let lastDrill: PastRuns.Drill?
-  /// The drills of the configuration.
   let drills: [Drill]
   /// The last verification of each part.
   let verifiedParts: [Part]
   /// Everything was verified at this time or later.
   let verifiedSince: String?
   let remotes: [Remote]
-  /// The sources on the repository's own disk.
   let sourcesOnSameDisk: [String]
   /// The last runs, newest last.
   let runs: [PastRuns.Run]

@@ -50,7 +50,7 @@ extension ScheduledRun {
         note(step, outcome: .warnings, since: began, message: "\(message); \(paths) could not be verified")
       }
     } catch {
-      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      let failure = Failure(wrapping: error)
       let status = ExitStatus(afterPublication: failure.kind)
       Console.complain(of: failure, status: status)
       note(step, outcome: status == .warnings ? .warnings : .failed, since: began, message: failure.description)
@@ -71,7 +71,7 @@ extension ScheduledRun {
       guard let lock = try repository.lockDrills() else { return }
       defer { withExtendedLifetime(lock) {} }
       for drill in try file.dueDrills(in: repository, at: start) { try rehearse(drill, in: repository) }
-    } catch { take(error as? Failure ?? Failure(.failed, "\(error)"), of: "drill", since: began) }
+    } catch { take(Failure(wrapping: error), of: "drill", since: began) }
   }
 
   private func rehearse(_ drill: DrillConfiguration, in repository: Repository) throws {

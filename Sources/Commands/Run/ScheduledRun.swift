@@ -26,8 +26,7 @@ final class ScheduledRun {
   private(set) var start = Clock.now()
 
   init(of file: ConfigurationFile, options common: CommonOptions) {
-    self.file = file
-    self.common = common
+    (self.file, self.common) = (file, common)
     repositoryPath = (try? common.repositoryPath()) ?? []
     answer = RunAnswer(
       time: "", runID: newRunID(), host: displayName(CurrentProcess.hostName()),
@@ -61,7 +60,7 @@ final class ScheduledRun {
         if answer.expired.isEmpty { answer.steps = [] }
         warn(FrozenSources(of: file.sources, in: repository).removeLeftovers(), of: "freeze", since: began)
       }
-    } catch { take(error as? Failure ?? Failure(.failed, "\(error)")) }
+    } catch { take(Failure(wrapping: error)) }
   }
 
   /// Pushes due snapshots and sends the notices. The caller has released the lock.
@@ -107,7 +106,7 @@ final class ScheduledRun {
       } catch let absence as RemoteAbsence {
         note(step, outcome: .absent, since: start, message: absence.reason)
       } catch {
-        let failure = error as? Failure ?? Failure(.remote, "\(error)")
+        let failure = Failure(wrapping: error, as: .remote)
         // Another run is pushing.
         if failure.kind == .locked {
           note(step, outcome: .done, since: start, message: failure.message)
@@ -130,7 +129,7 @@ final class ScheduledRun {
         let answer = try LogPush(of: file).work(to: target)
         if answer.sent > 0 { note(step, outcome: .done, since: start, message: answer.line) }
       } catch {
-        let failure = error as? Failure ?? Failure(.remote, "\(error)")
+        let failure = Failure(wrapping: error, as: .remote)
         if remote.isOptional, failure.kind == .remote { continue }
         take(failure, of: step, since: start)
       }
@@ -365,9 +364,7 @@ final class ScheduledRun {
       let result = try Engine.rotate(repository, with: options)
       answer.expired += result.expired.map(\.name.description)
       if let freed = result.freed { answer.freedBytes = (answer.freedBytes ?? 0) &+ freed.bytes }
-      for problem in result.problems.dropFirst() {
-        Console.warn("\(problem); the next rotation tries again")
-      }
+      for problem in result.problems.dropFirst() { Console.warn("\(problem); the next rotation tries again") }
       var problem = result.plan.obstacle.map { "nothing expires: \($0)" }
       if result.missingBytes > 0 { problem = result.shortage }
       if let unusable = result.unusable.first { problem = problem ?? "\(unusable.sentence); see: treering status" }
@@ -388,7 +385,7 @@ final class ScheduledRun {
     CurrentProcess.notifyServiceManager("STATUS=\(step)")
     let start = Clock.monotonic()
     var status = answer.exitStatus
-    if let failed { status = self.status(of: failed as? Failure ?? Failure(.failed, "\(failed)")).code }
+    if let failed { status = self.status(of: Failure(wrapping: failed)).code }
     let wantsAll = common.verbose
     // Services stopped by hooks before are restarted even by an interrupted run, but with a short time limit.
     let isInterrupted = when == "after" && CurrentProcess.rememberedSignal != nil

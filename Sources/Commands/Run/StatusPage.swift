@@ -87,9 +87,7 @@ struct StatusPage {
 
   // MARK: Facts
 
-  private var next: String {
-    state.nextSnapshot.map { "; the next snapshot at \(Self.local($0))" } ?? ""
-  }
+  private var next: String { state.nextSnapshot.map { "; the next snapshot at \(Self.local($0))" } ?? "" }
 
   private var facts: [(String, String)] {
     let sets = SnapshotSet.allCases.compactMap { set in state.sets[set.rawValue].map { "\(set.rawValue) \($0)" } }
@@ -98,9 +96,7 @@ struct StatusPage {
       ("verification", verification),
       ("snapshots", "\(state.snapshots)" + (sets.isEmpty ? "" : ": \(sets.joined(separator: ", "))")),
     ]
-    if !state.damagedSnapshots.isEmpty {
-      facts.append(("DAMAGED", state.damagedSnapshots.joined(separator: " ")))
-    }
+    if !state.damagedSnapshots.isEmpty { facts.append(("DAMAGED", state.damagedSnapshots.joined(separator: " "))) }
     facts.append(("rotation", state.rotationHeld == nil ? "goes on" : "nothing expires, see above"))
     if !state.held.isEmpty { facts.append(("held", state.held.joined(separator: " "))) }
     if !state.sourcesOnSameDisk.isEmpty {

@@ -6,7 +6,6 @@ internal import Retention
 internal import Settings
 internal import Synchronization
 
-/// The findings of a verification.
 struct VerificationFindings {
   var result: VerifyResult
   /// Empty if the caller does not keep them.
@@ -23,9 +22,7 @@ extension VerifyResult {
 }
 
 extension Problem {
-  var line: String {
-    path.isEmpty ? "\(snapshot): \(message)" : "\(snapshot) \(displayName(path)): \(message)"
-  }
+  var line: String { path.isEmpty ? "\(snapshot): \(message)" : "\(snapshot) \(displayName(path)): \(message)" }
 }
 
 extension Repository {

@@ -62,9 +62,7 @@ extension Configuration {
 extension Configuration.Source {
   fileprivate init(path: String, line: Int, exclude: [String] = [], excludeLines: [Int]? = nil) {
     self.init()
-    self.path = path
-    self.line = line
-    self.exclude = exclude
+    (self.path, self.line, self.exclude) = (path, line, exclude)
     self.excludeLines = excludeLines ?? exclude.map { _ in line }
   }
 }

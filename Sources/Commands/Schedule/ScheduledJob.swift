@@ -44,8 +44,7 @@ struct ScheduledJob {
   }
 
   init(program: String, config: String, options common: CommonOptions) throws(Failure) {
-    self.program = program
-    self.config = config
+    (self.program, self.config) = (program, config)
     isForSystem = CurrentProcess.effectiveUser == 0
     // The configuration may not exist yet.
     if let file = try? common.configurationOfSeveral() {

@@ -11,8 +11,7 @@ struct MySQLLoader: DumpLoading {
   private static let longestName = 64
 
   init(into target: DatabaseConfiguration, by tools: Tools) throws(DumpFailure) {
-    self.target = target
-    self.tools = tools
+    (self.target, self.tools) = (target, tools)
     server = try MySQLServer(of: target, tools: tools)
   }
 

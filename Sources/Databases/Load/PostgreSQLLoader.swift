@@ -11,8 +11,7 @@ struct PostgreSQLLoader: DumpLoading {
   private static let longestName = 63
 
   init(into target: DatabaseConfiguration, by tools: Tools) throws(DumpFailure) {
-    self.target = target
-    self.tools = tools
+    (self.target, self.tools) = (target, tools)
     (server, programs) = try Self.connect(to: target, by: tools)
   }
 
@@ -153,9 +152,7 @@ struct PostgreSQLLoader: DumpLoading {
       }
       throw failure
     }
-    return order.lacks.map {
-      "without the foreign key \(displayName($0)), whose other table is not in the dump"
-    }
+    return order.lacks.map { "without the foreign key \(displayName($0)), whose other table is not in the dump" }
   }
 
   /// Gives the new database the name, and the present one another.

@@ -10,8 +10,7 @@ struct SQLiteLoader: DumpLoading {
 
   init(into target: DatabaseConfiguration, by tools: Tools) {
     path = Array((target.path ?? "").utf8)
-    self.target = target
-    self.tools = tools
+    (self.target, self.tools) = (target, tools)
   }
 
   func command(toLookAt target: [UInt8]) -> [[UInt8]] { words("sqlite3") + [target] }

@@ -125,9 +125,7 @@ public struct BinaryLogPlace: Sendable, Equatable {
     let later = Set(names.filter { $0.base == log.base && $0.number >= log.number })
     var found: [BinaryLogName] = []
     for name in later.sorted() {
-      guard name.number == log.number + UInt64(found.count) else {
-        return (found, following(found.count))
-      }
+      guard name.number == log.number + UInt64(found.count) else { return (found, following(found.count)) }
       found.append(name)
     }
     return (found, nil)

@@ -20,7 +20,6 @@ public struct BinaryLogSource {
     program = try Self.program(of: tools)
   }
 
-  /// The program that reads binary logs.
   static func program(of tools: Tools) throws(DumpFailure) -> [UInt8] {
     try tools.find("mariadb-binlog", "mysqlbinlog", package: "mariadb-client")
   }

@@ -10,9 +10,7 @@ struct MySQLDump {
   private let server: MySQLServer
 
   init(of database: DatabaseConfiguration, by tools: Tools, into target: DumpDirectory) throws(DumpFailure) {
-    self.database = database
-    self.tools = tools
-    self.target = target
+    (self.database, self.tools, self.target) = (database, tools, target)
     server = try MySQLServer(of: database, tools: tools)
   }
 

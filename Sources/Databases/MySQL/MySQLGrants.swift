@@ -16,9 +16,7 @@ struct MySQLGrants {
   init(lines: [[UInt8]]) { grants = lines.compactMap(Self.grant(of:)) }
 
   /// The databases in which the role may not see triggers.
-  func withoutTriggers(_ databases: [[UInt8]]) -> [[UInt8]] {
-    databases.filter { !has(["TRIGGER"], on: $0) }
-  }
+  func withoutTriggers(_ databases: [[UInt8]]) -> [[UInt8]] { databases.filter { !has(["TRIGGER"], on: $0) } }
 
   /// The databases in which the role may not see routines. One that it sees, and may not read, is an error of the dump.
   func withoutRoutines(_ databases: [[UInt8]]) -> [[UInt8]] {

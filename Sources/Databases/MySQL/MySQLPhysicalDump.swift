@@ -10,8 +10,7 @@ struct MySQLPhysicalDump {
   private let program: [UInt8]
 
   init(of database: DatabaseConfiguration, by tools: Tools, into target: DumpDirectory) throws(DumpFailure) {
-    self.tools = tools
-    self.target = target
+    (self.tools, self.target) = (tools, target)
     server = try MySQLServer(of: database, tools: tools)
     program = try Self.program(of: tools)
   }

@@ -14,8 +14,7 @@ struct MySQLServer {
   private let secret: SharedFile
 
   init(of database: DatabaseConfiguration, tools: Tools) throws(DumpFailure) {
-    self.database = database
-    self.tools = tools
+    (self.database, self.tools) = (database, tools)
     client = try tools.find("mariadb", "mysql", package: "mariadb-client")
     dumpProgram = try tools.find("mariadb-dump", "mysqldump", package: "mariadb-client")
     help = String(decoding: try tools.run([dumpProgram] + words("--no-defaults", "--help")).output, as: UTF8.self)

@@ -16,9 +16,7 @@ final class PrivateMySQLServer {
   /// The statement that removes the role again.
   static let removal = Array("\nDROP USER IF EXISTS \(role)@localhost;\n".utf8)
 
-  /// The places of a server.
   struct Places {
-    /// The data directory.
     var data: [UInt8]
     /// A private directory of this user that the account of the tools may enter, for socket and files.
     var work: DumpDirectory

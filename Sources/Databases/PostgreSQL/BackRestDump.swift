@@ -11,8 +11,7 @@ struct BackRestDump {
   private static let file = Array("info.json".utf8)
 
   init(of database: DatabaseConfiguration, by tools: Tools) throws(DumpFailure) {
-    self.database = database
-    self.tools = tools
+    (self.database, self.tools) = (database, tools)
     program = try tools.find("pgbackrest", package: "pgbackrest")
   }
 

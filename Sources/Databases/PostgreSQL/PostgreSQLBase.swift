@@ -14,9 +14,7 @@ struct PostgreSQLBase {
   private let server: PostgreSQLServer
 
   init(of database: DatabaseConfiguration, by tools: Tools, into target: DumpDirectory) throws(DumpFailure) {
-    self.database = database
-    self.tools = tools
-    self.target = target
+    (self.database, self.tools, self.target) = (database, tools, target)
     server = try PostgreSQLServer(of: database, tools: tools)
   }
 

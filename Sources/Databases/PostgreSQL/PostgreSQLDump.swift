@@ -19,9 +19,7 @@ struct PostgreSQLDump {
   static let reserved: Set = [globals]
 
   init(of database: DatabaseConfiguration, by tools: Tools, into target: DumpDirectory) throws(DumpFailure) {
-    self.database = database
-    self.tools = tools
-    self.target = target
+    (self.database, self.tools, self.target) = (database, tools, target)
     server = try PostgreSQLServer(of: database, tools: tools)
   }
 

@@ -13,8 +13,7 @@ struct PostgreSQLServer {
   typealias Row = ArraySlice<[UInt8]>
 
   init(of database: DatabaseConfiguration, tools: Tools) throws(DumpFailure) {
-    self.database = database
-    self.tools = tools
+    (self.database, self.tools) = (database, tools)
     psql = try PostgreSQLPrograms.anyQueryProgram(of: tools)
     let password = try Password.read(of: database)
     // One line of the file, see "The Password File" in PostgreSQL's manual: for any host, port, database and role.
@@ -25,17 +24,13 @@ struct PostgreSQLServer {
   }
 
   /// The database for questions about the whole server.
-  var firstDatabase: [UInt8] {
-    Array((database.initialDatabase ?? database.databases?.first ?? "postgres").utf8)
-  }
+  var firstDatabase: [UInt8] { Array((database.initialDatabase ?? database.databases?.first ?? "postgres").utf8) }
 
   /// The variables that connect a program to a database, without its password. A name in a variable is no connection
   /// string, which a name on the command line could be.
   func setting(for name: [UInt8], directory: Directory? = nil, output: SharedFile? = nil) -> Tools.Setting {
     var variables: [(name: String, value: [UInt8])] = [("PGDATABASE", name), ("PGCONNECT_TIMEOUT", Array("30".utf8))]
-    func add(_ name: String, _ value: String?) {
-      if let value { variables.append((name, Array(value.utf8))) }
-    }
+    func add(_ name: String, _ value: String?) { if let value { variables.append((name, Array(value.utf8))) } }
     add("PGHOST", database.socket ?? database.host)
     add("PGPORT", database.port.map(String.init))
     add("PGUSER", database.role)

@@ -16,7 +16,6 @@ struct PHPConstants {
 
   private let tokens: [(token: PHPToken, line: Int)]
   private var place = 0
-  /// The names that matter.
   private let names: Set<String>
   private let directory: [UInt8]
   private let given: [String: [UInt8]]
@@ -24,9 +23,7 @@ struct PHPConstants {
   /// Reads a text. `directory` is the file's, for `__DIR__`; `given` has the constants that are known without it.
   init(in text: [UInt8], names: Set<String>, directory: [UInt8], given: [String: [UInt8]]) {
     tokens = PHPTokens.all(in: text)
-    self.names = names
-    self.directory = directory
-    self.given = given
+    (self.names, self.directory, self.given) = (names, directory, given)
     read()
   }
 

@@ -50,9 +50,7 @@ struct PHPTokens {
     }
   }
 
-  private mutating func skip(to end: String) {
-    while place < text.count, !starts(with: end) { advance() }
-  }
+  private mutating func skip(to end: String) { while place < text.count, !starts(with: end) { advance() } }
 
   private mutating func readAll() {
     while place < text.count {

@@ -50,7 +50,5 @@ public struct SitePaths: Sendable, Equatable {
   }
 
   /// All that a restore of the site needs.
-  public var all: [[UInt8]] {
-    [path] + (directories + [config]).filter { !isBelow(path, $0) }
-  }
+  public var all: [[UInt8]] { [path] + (directories + [config]).filter { !isBelow(path, $0) } }
 }

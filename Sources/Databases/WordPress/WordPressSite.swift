@@ -75,7 +75,6 @@ func isBelow(_ above: [UInt8], _ path: [UInt8]) -> Bool {
 /// The directory that has an entry.
 func parent(of path: [UInt8]) -> [UInt8] { TreePath(parsing: path).dropLast().absolute }
 
-/// The file with a site's constants.
 struct SiteFile {
   let path: [UInt8]
   let text: [UInt8]
@@ -149,8 +148,7 @@ private struct SiteConstants {
   private static let directoryNames = ["WP_CONTENT_DIR", "WP_PLUGIN_DIR", "WPMU_PLUGIN_DIR"]
 
   init(in file: SiteFile?, of settings: WordPressConfiguration) throws(DumpFailure) {
-    self.settings = settings
-    self.file = file
+    (self.settings, self.file) = (settings, file)
     func read(_ file: SiteFile?, _ names: [String]) -> PHPConstants {
       let path = file.map { parent(of: $0.path) } ?? []
       let root = Array(settings.path.utf8)
@@ -282,7 +280,6 @@ private struct SiteConstants {
     return found
   }
 
-  /// The directory with the uploads.
   func contentDirectory() throws(DumpFailure) -> [UInt8] {
     if let content = settings.content { return Array(content.utf8) }
     if place(of: "WP_CONTENT_DIR").constants.values["WP_CONTENT_DIR"] != nil { return try path("WP_CONTENT_DIR") }

@@ -23,9 +23,7 @@ final class AdoptWorker {
   var listing = DirectoryListing()
 
   init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
-    self.base = base
-    self.writer = writer
-    self.reader = reader
+    (self.base, self.writer, self.reader) = (base, writer, reader)
   }
 }
 
@@ -41,10 +39,7 @@ final class AdoptWork: TreeWork {
   private let progress: Progress
 
   init(_ adoption: Adoption, files: PlacedFiles, mount: UInt64, counting progress: Progress) {
-    self.adoption = adoption
-    self.files = files
-    self.mount = mount
-    self.progress = progress
+    (self.adoption, self.files, self.mount, self.progress) = (adoption, files, mount, progress)
   }
 
   func makeWorker() throws -> AdoptWorker {

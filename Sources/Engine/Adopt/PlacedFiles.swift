@@ -27,10 +27,7 @@ final class PlacedFiles: Sendable {
 
   static let tooManyAttributes = Trouble(words: "has more than 1 MiB of extended attributes")
 
-  init(base: StoredTree?, linkedInodes: [UInt64: Int]) {
-    self.base = base
-    self.linkedInodes = linkedInodes
-  }
+  init(base: StoredTree?, linkedInodes: [UInt64: Int]) { (self.base, self.linkedInodes) = (base, linkedInodes) }
 
   /// True if the base has this inode at the same path, with the same description.
   func isSame(_ row: FileRow, accordingTo status: FileStatus) -> Bool {

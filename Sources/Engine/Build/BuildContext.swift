@@ -47,10 +47,7 @@ final class BuildTools {
   var storedListing = DirectoryListing()
   private var encoders: [RecordEncoder] = []
 
-  init(writer: FrameWriter, reader: FileReader) {
-    self.writer = writer
-    self.reader = reader
-  }
+  init(writer: FrameWriter, reader: FileReader) { (self.writer, self.reader) = (writer, reader) }
 
   func takeEncoder() -> RecordEncoder { encoders.popLast() ?? RecordEncoder() }
 

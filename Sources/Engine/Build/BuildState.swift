@@ -37,9 +37,7 @@ struct BuildState {
   var result: Subtree?
 
   init(isSynthetic: Bool = false, leadsToSource: Bool, base: Subtree?, tree: StoredTree?, basePath: TreePath? = nil) {
-    self.isSynthetic = isSynthetic
-    self.leadsToSource = leadsToSource
-    self.base = base
+    (self.isSynthetic, self.leadsToSource, self.base) = (isSynthetic, leadsToSource, base)
     self.tree = base == nil ? nil : tree
     self.basePath = basePath
   }

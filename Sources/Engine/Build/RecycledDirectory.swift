@@ -18,9 +18,7 @@ final class RecycledDirectory {
   private var isOpened: Bool
 
   init(_ directory: Directory, isOpened: Bool, in repository: Repository) throws(Errno) {
-    self.directory = directory
-    self.repository = repository
-    self.isOpened = isOpened
+    (self.directory, self.repository, self.isOpened) = (directory, repository, isOpened)
     try listing.read(directory.descriptor)
   }
 

@@ -8,10 +8,7 @@ final class SnapshotBuilder: Sendable {
   let context: BuildContext
   let pending: PendingSnapshot
 
-  init(_ pending: PendingSnapshot, in context: BuildContext) {
-    self.pending = pending
-    self.context = context
-  }
+  init(_ pending: PendingSnapshot, in context: BuildContext) { (self.pending, self.context) = (pending, context) }
 
   /// Warns that the stored directory, whose entries could be linked, is missing.
   func baseIsLost(of node: WalkNode<some BuiltDirectory>, because error: Errno) {

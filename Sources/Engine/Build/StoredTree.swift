@@ -27,10 +27,7 @@ final class StoredTree: Sendable {
     of name: SnapshotName, catalog: OpenCatalog, root: Directory?, in repository: Repository,
     isUnfinished: Bool = false
   ) {
-    self.isUnfinished = isUnfinished
-    self.name = name
-    self.catalog = catalog
-    self.root = root
+    (self.isUnfinished, self.name, self.catalog, self.root) = (isUnfinished, name, catalog, root)
     index = LinkTable()
     mounts = Dictionary(catalog.summary.mounts.map { ($0.path, $0) }) { _, last in last }
     mountNames = Set(mounts.keys.map { splitLast(of: $0).name })
@@ -85,10 +82,7 @@ final class StoredFinder {
   /// `trees` are in search order. `base` is the index of the newest snapshot; the trees after it are older.
   ///
   /// An older tree is indexed without the entries of the tree before it.
-  init(trees: [StoredTree], base: Int?) {
-    self.trees = trees
-    self.base = base
-  }
+  init(trees: [StoredTree], base: Int?) { (self.trees, self.base) = (trees, base) }
 
   /// A stored file that had this inode.
   ///
@@ -251,9 +245,7 @@ extension StoredTree {
 /// The inodes of a stored directory's files.
 struct StoredInodes {
   private enum Source {
-    /// The catalog's numbers.
     case catalog
-    /// The stored directory's own listing.
     case listing(DirectoryListing)
     case unknown
   }

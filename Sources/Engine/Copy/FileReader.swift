@@ -63,9 +63,7 @@ final class FileReader {
   }
 
   init(for use: Use, counting progress: Progress, limiter: SharedRateLimiter? = nil) {
-    self.use = use
-    self.progress = progress
-    self.limiter = limiter
+    (self.use, self.progress, self.limiter) = (use, progress, limiter)
   }
 
   deinit { buffer.deallocate() }

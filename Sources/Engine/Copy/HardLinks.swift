@@ -5,7 +5,6 @@ struct FirstName<Value: Sendable>: Sendable {
   /// The directory of the name, from the root of the walk.
   var directory: TreePath
   var name: [UInt8]
-  /// The stored inode.
   var inode: UInt64
   var value: Value
 }

@@ -9,15 +9,13 @@ struct NewFile: ~Copyable {
   private var opened: Descriptor?
   private var isRemovable: Bool
 
-  /// The file, open for writing.
   var descriptor: Descriptor { _read { yield opened! } }
 
   /// Makes a file; on an error, an existing entry of this name stays.
   init(_ name: [UInt8], in directory: Directory, mode: UInt32 = 0o600) throws(Errno) {
     // An error after the last property is set would run `deinit`, which removes the entry.
     let file = try directory.descriptor.open(name.span, [.write, .create, .exclusive], mode: mode)
-    self.directory = directory
-    self.name = name
+    (self.directory, self.name) = (directory, name)
     opened = consume file
     isRemovable = true
   }

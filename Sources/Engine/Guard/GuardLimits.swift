@@ -8,9 +8,7 @@ public struct GuardLimits: Sendable {
   public var acceptsChanges: Bool
 
   public init(gone: Double = 0.5, changed: Double = 0.5, acceptsChanges: Bool = false) {
-    self.gone = gone
-    self.changed = changed
-    self.acceptsChanges = acceptsChanges
+    (self.gone, self.changed, self.acceptsChanges) = (gone, changed, acceptsChanges)
   }
 
   /// One day's work may touch all entries of a smaller source.

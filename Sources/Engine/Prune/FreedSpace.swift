@@ -63,7 +63,6 @@ public enum FreedSpaceDoubt: String, Sendable, CaseIterable, Comparable {
   case unexaminedFiles = "unexamined_files"
   /// The repository is on another host: only sizes are known.
   case remote
-  /// The spare has no catalog.
   case unknownSpare = "unknown_spare"
 
   public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
@@ -283,9 +282,7 @@ extension Snapshot {
   public var sourceSet: SourceSet {
     SourceSet(
       label: summary.label,
-      paths: (summary.sources + summary.otherSources).sorted {
-        $0.lexicographicallyPrecedes($1)
-      })
+      paths: (summary.sources + summary.otherSources).sorted { $0.lexicographicallyPrecedes($1) })
   }
 }
 

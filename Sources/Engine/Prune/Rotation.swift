@@ -84,8 +84,7 @@ private struct Rotation {
   private var search: FreedSpaceSearch?
 
   init(of repository: Repository, with options: RotationOptions) throws {
-    self.repository = repository
-    self.options = options
+    (self.repository, self.options) = (repository, options)
     if options.policy.keepsNothing {
       throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
     }

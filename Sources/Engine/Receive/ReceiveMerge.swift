@@ -158,9 +158,7 @@ struct ReceiveMerge {
       if let hints = try linkElsewhere(found, path: path, row: row) { return hints }
       stored.append(found)
     }
-    for file in stored {
-      if let hints = try copy(file, for: row) { return hints }
-    }
+    for file in stored { if let hints = try copy(file, for: row) { return hints } }
     return try place(contentOf: row)
   }
 

@@ -13,10 +13,7 @@ final class ReceiveWorker {
   /// The directories of the new snapshot that were searched last.
   fileprivate var wantedPaths = PathCache<WantedLevel> { $0.index.byteCount + ($0.base?.byteCount ?? 0) }
 
-  init(base: CatalogReader?, tools: BuildTools) {
-    self.base = base
-    self.tools = tools
-  }
+  init(base: CatalogReader?, tools: BuildTools) { (self.base, self.tools) = (base, tools) }
 }
 
 /// A directory of the new snapshot on the path of a search, and the base's directory there.
@@ -62,8 +59,7 @@ final class ReceiveWork: TreeWork {
   private static let depthLimit = 4096
 
   init(_ wanted: any WantedTree, sent: CatalogSummary, base: StoredTree?, into builder: SnapshotBuilder) {
-    self.builder = builder
-    self.wanted = wanted
+    (self.builder, self.wanted) = (builder, wanted)
     root = sent.root.digest
     entriesLeft = Mutex(sent.root.totals.entries)
     directoriesLeft = Mutex(sent.directories)

@@ -40,8 +40,7 @@ final class KeptEntries: Sendable {
   /// `root` is the path of the destination. Without a journal, nothing can be undone.
   init(at moment: Timestamp, below root: [UInt8], hasJournal: Bool) {
     name = Self.prefix + SnapshotName(seconds: moment.seconds).bytes
-    self.root = root
-    self.hasJournal = hasJournal
+    (self.root, self.hasJournal) = (root, hasJournal)
   }
 
   /// The paths of the directories that a restore would make. True if it would fill one.
@@ -102,7 +101,6 @@ final class KeptEntries: Sendable {
     }
   }
 
-  /// Keeps the metadata of a directory.
   func keepMetadata(of node: RestoreNode) throws(Errno) {
     try withDirectory(for: node, tree: "metadata") { (directory) throws(Errno) in
       try directory.descriptor.synchronize()

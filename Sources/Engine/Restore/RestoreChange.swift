@@ -104,9 +104,7 @@ extension RestoreMerge {
     case .directory: break
     }
     let isComplete = overwrite == .ifDifferent
-    guard row.kind == .regular, isComplete || overwrite == .ifChanged && !aspects.isEmpty else {
-      return aspects
-    }
+    guard row.kind == .regular, isComplete || overwrite == .ifChanged && !aspects.isEmpty else { return aspects }
     do {
       let file = try target.descriptor.openToRead(name.span)
       if isComplete, !AttributeBlock(try file.extendedAttributes()).isStored(as: record.attributes(of: row)) {

@@ -49,10 +49,7 @@ public struct RestoreOptions: Sendable {
     /// not made.
     public var approves: (@Sendable (RestoreChange) -> Bool)?
 
-    public init(removesOthers: Bool, isKept: Bool) {
-      self.removesOthers = removesOthers
-      self.isKept = isKept
-    }
+    public init(removesOthers: Bool, isKept: Bool) { (self.removesOthers, self.isKept) = (removesOthers, isKept) }
   }
 
   public init(paths: [TreePath], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: ThreadCount) {

@@ -158,7 +158,6 @@ private struct Undo {
     return try? directory?.descriptor.status(of: name.span).modified
   }
 
-  /// Replaces the record.
   private func write(_ changes: [RecordedChange]) throws(Errno) {
     let (new, record) = (RecordedChange.newFileName, RecordedChange.fileName)
     let file = try kept.descriptor.open(new.span, [.write, .create, .truncate], mode: 0o600)

@@ -189,9 +189,7 @@ extension RestoreWork {
       let obstacle =
         try isDirectory
         ? removals.obstacle(to: name, in: target, path: node.path) { below.append(removal(of: $0, status: $1)) } : nil
-      if let obstacle {
-        return reportLeft(at: path, "is not in the snapshot, and is left as it is: \(obstacle)")
-      }
+      if let obstacle { return reportLeft(at: path, "is not in the snapshot, and is left as it is: \(obstacle)") }
       let change = removal(of: node.path + name, status: status)
       guard isApproved(change, removing: below) else { return }
       try announce(.removed, of: name, in: node)

@@ -51,8 +51,7 @@ final class RestoreWorker {
   var listing = DirectoryListing()
   private var names: TemporaryNames
   init(reader: CatalogReader, files: FileReader) throws(Errno) {
-    self.reader = reader
-    self.files = files
+    (self.reader, self.files) = (reader, files)
     names = try TemporaryNames()
   }
 

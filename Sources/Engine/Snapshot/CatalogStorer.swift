@@ -17,7 +17,6 @@ public struct CopiedFiles: Sendable {
 
 /// The parts of a snapshot that is taken without a local tree: the catalog alone is made here.
 struct TreelessSnapshot {
-  /// Takes the records of the catalog.
   let records: any FrameSink
   /// Takes copies of the files in `unsteady`, each named by `ContentDigest.fileName`.
   let copies: Directory
@@ -33,8 +32,7 @@ struct CatalogStorer: EntryStoring {
   private var node: SnapshotNode { directory.node }
 
   init(of directory: DirectoryContext, for snapshot: TreelessSnapshot) {
-    self.directory = directory
-    self.snapshot = snapshot
+    (self.directory, self.snapshot) = (directory, snapshot)
   }
 
   func link(_ row: FileRow, named range: Range<Int>) -> Bool {

@@ -54,7 +54,6 @@ struct DirectoryContext {
 struct SourceEntry {
   let name: [UInt8]
   let status: FileStatus
-  /// The base's file of this name.
   let row: FileRow?
   /// A stored file that may have the same content: the base's, or one found by the inode.
   var before: StoredFile?

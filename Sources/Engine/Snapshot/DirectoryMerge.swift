@@ -26,8 +26,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
   private var gone: UInt64 = 0
 
   init(of directory: DirectoryContext, atSamePath: DirectoryRecord?, storer: Storer) throws {
-    self.directory = directory
-    self.storer = storer
+    (self.directory, self.storer) = (directory, storer)
     (work, node, encoder, worker) = (directory.work, directory.node, directory.encoder, directory.worker)
     source = node.source!
     (names, excludes, tag, isMoved) = (directory.names, node.excludes, node.tag, node.isMoved)

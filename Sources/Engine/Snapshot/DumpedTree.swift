@@ -7,7 +7,6 @@ internal import Synchronization
 /// A dump in one attempt to take a snapshot, and the files of its newest stored version by their content.
 final class DumpedTree: Sendable {
   let dump: Dump
-  /// The newest stored version.
   let base: SourceBase?
   /// True if the stored version is known to be damaged. Then nothing of it is linked.
   private let isDamaged: Bool
@@ -56,7 +55,6 @@ final class DumpedTree: Sendable {
   /// The metadata of a file of the dump. Only its time is its own.
   func metadata(of status: FileStatus) -> Metadata { metadata(permissions: 0o600, modified: status.modified) }
 
-  /// The metadata of a directory of the dump.
   func directoryMetadata(of status: FileStatus) -> Metadata { metadata(permissions: 0o700, modified: status.modified) }
 
   private func metadata(permissions: UInt16, modified: Timestamp) -> Metadata {

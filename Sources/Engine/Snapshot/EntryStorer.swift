@@ -13,8 +13,7 @@ struct EntryStorer: EntryStoring {
   private let inodes: StoredInodes
 
   init(of directory: DirectoryContext, with builder: SnapshotBuilder) {
-    self.directory = directory
-    self.builder = builder
+    (self.directory, self.builder) = (directory, builder)
     (work, node) = (directory.work, directory.node)
     inodes = StoredInodes(
       of: node, describedBy: directory.record, with: directory.worker.tools,

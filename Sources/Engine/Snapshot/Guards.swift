@@ -12,7 +12,6 @@ final class SourceTally: Sendable {
   let previous: SnapshotName?
   /// Entries of the source in the previous snapshot, directories included.
   var entriesBefore: UInt64 { base?.subtree.totals.entries ?? 0 }
-  /// Entries whose names are gone.
   let gone = Atomic<UInt64>(0)
   /// Entries that were found under new names, in this source or in another.
   let moved = Atomic<UInt64>(0)
@@ -25,8 +24,7 @@ final class SourceTally: Sendable {
   let changed = Atomic<UInt64>(0)
 
   init(of path: [UInt8], base: SourceBase?, newest: StoredTree?) {
-    self.path = path
-    self.base = base
+    (self.path, self.base) = (path, base)
     previous = (base?.tree ?? newest)?.name
   }
 }

@@ -26,7 +26,6 @@ struct SnapshotDirectory: BuiltDirectory {
   var placed: PlacedFiles?
   /// True in a dump if no other user can change the directory any more.
   var isTakenOver = false
-  /// The identity of the directory's file system.
   var identity = FileSystemIdentity.unknown
   /// True if the base's directory was provably on the same file system.
   ///

@@ -44,7 +44,6 @@ public struct SnapshotOptions: Sendable {
   public var unfrozen: [[UInt8]: String] = [:]
   /// The sources of other hosts.
   public var hosts: [[UInt8]: HostSource] = [:]
-  /// The finished dumps, by source.
   private(set) var dumps: [[UInt8]: Dump] = [:]
   /// The databases that were to be dumped, for the catalog. Those without a source are left out.
   private(set) var databases: [DatabaseRecord] = []
@@ -74,7 +73,6 @@ public struct SnapshotOptions: Sendable {
   /// Adds a database that the snapshot must do without.
   public mutating func leaveOut(_ database: DatabaseRecord) { databases.append(database) }
 
-  /// The path of a source from the snapshot's root.
   func place(of source: [UInt8]) -> TreePath {
     isOwn(source) ? label + TreePath(parsing: source) : TreePath(parsing: source)
   }
@@ -109,9 +107,7 @@ public struct FrozenSource: Sendable {
   public var check: @Sendable () throws(Failure) -> Void
 
   public init(moment: Timestamp, identity: FileSystemIdentity?, check: @escaping @Sendable () throws(Failure) -> Void) {
-    self.moment = moment
-    self.identity = identity
-    self.check = check
+    (self.moment, self.identity, self.check) = (moment, identity, check)
   }
 }
 

@@ -86,7 +86,6 @@ extension SnapshotWork {
     status.isSameInode(as: context.repository.identity) || innerMounts.contains(status.mount)
   }
 
-  /// The file system that a source's device holds.
   private func fileSystem(
     of directory: borrowing Descriptor, device: UInt64, in node: SnapshotNode
   ) throws(Failure) -> FileSystemIdentity {

@@ -24,10 +24,7 @@ final class SnapshotWorker {
   var listing = DirectoryListing()
   var statuses = StatusWindow()
 
-  init(finder: StoredFinder, tools: BuildTools) {
-    self.finder = finder
-    self.tools = tools
-  }
+  init(finder: StoredFinder, tools: BuildTools) { (self.finder, self.tools) = (finder, tools) }
 }
 
 /// Discards the frames of a look-ahead.

@@ -13,7 +13,6 @@ struct SourceFile: ~Copyable {
   /// The dump that holds the file; `nil` in every other source.
   let dump: DumpedTree?
 
-  /// The metadata to store.
   var metadata: Metadata { dump?.metadata(of: status) ?? status.metadata }
 
   func entry(_ pass: PassResult, storedInode: UInt64, flags more: StorageFlags) -> NewEntry {

@@ -81,9 +81,7 @@ public final class OnceMonitor: Monitor {
 
   public var wantsExcluded: Bool { monitor.wantsExcluded }
 
-  public func note(_ shortcoming: String) {
-    if isNew(Array(shortcoming.utf8)) { monitor.note(shortcoming) }
-  }
+  public func note(_ shortcoming: String) { if isNew(Array(shortcoming.utf8)) { monitor.note(shortcoming) } }
 
   public func warn(_ warning: Warning) {
     if isNew(warning.path + [0] + Array(warning.message.utf8)) { monitor.warn(warning) }

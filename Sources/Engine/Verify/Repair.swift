@@ -74,7 +74,6 @@ private final class RepairWork {
   private let list: SnapshotList
   private let threads: ThreadCount
   private let progress: Progress
-  /// All snapshots of the repository.
   private let names: [SnapshotName]
   /// The repaired entries, for other snapshots that shared the damaged inode.
   private var repaired: [Key: (snapshot: SnapshotName, path: TreePath)] = [:]
@@ -87,11 +86,9 @@ private final class RepairWork {
   var sharedInodes: Int { hasNames.values.count { $0 } }
 
   init(of repository: Repository, from other: any SnapshotStore, threads: ThreadCount, progress: Progress) throws {
-    self.repository = repository
-    self.other = other
+    (self.repository, self.other) = (repository, other)
     list = try other.snapshots()
-    self.threads = threads
-    self.progress = progress
+    (self.threads, self.progress) = (threads, progress)
     let list = try repository.snapshots()
     names = list.snapshots.map(\.name) + list.damaged.map(\.name)
   }

@@ -40,9 +40,7 @@ public struct VerifyResult: Sendable {
   public var elapsedSeconds = 0.0
 
   public init(problems: UInt64, damaged: UInt64, filesRead: UInt64) {
-    self.problems = problems
-    self.damaged = damaged
-    self.filesRead = filesRead
+    (self.problems, self.damaged, self.filesRead) = (problems, damaged, filesRead)
   }
 }
 
@@ -54,9 +52,7 @@ public struct VerifyOptions: Sendable {
   public var bytesPerSecond: UInt64?
 
   public init(threads: ThreadCount, part: VerificationPart = .whole, bytesPerSecond: UInt64? = nil) {
-    self.threads = threads
-    self.part = part
-    self.bytesPerSecond = bytesPerSecond
+    (self.threads, self.part, self.bytesPerSecond) = (threads, part, bytesPerSecond)
   }
 }
 
@@ -160,8 +156,7 @@ final class VerifyShared: Sendable {
     self.keepsLinked = keepsLinked
     part = options.part
     limiter = options.bytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }
-    self.progress = progress
-    self.report = report
+    (self.progress, self.report) = (progress, report)
   }
 
   func found(_ problem: Problem) {
@@ -178,6 +173,5 @@ struct VerifyEntry {
     case file(FileRow, of: DirectoryRecord)
   }
   let subject: Subject
-  /// The directory on disk.
   var stored: Directory?
 }

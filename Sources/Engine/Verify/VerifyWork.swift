@@ -6,10 +6,7 @@ final class VerifyWorker {
   let reader: CatalogReader
   let files: FileReader
   var listing = DirectoryListing()
-  init(reader: CatalogReader, files: FileReader) {
-    self.reader = reader
-    self.files = files
-  }
+  init(reader: CatalogReader, files: FileReader) { (self.reader, self.files) = (reader, files) }
 }
 
 /// The work of a verification: in each directory, the merge of the names on disk with the catalog's.
@@ -23,9 +20,7 @@ final class VerifyWork: TreeWork {
   private let shared: VerifyShared
 
   init(of snapshot: SnapshotName, catalog: OpenCatalog, shared: VerifyShared) {
-    self.snapshot = snapshot
-    self.catalog = catalog
-    self.shared = shared
+    (self.snapshot, self.catalog, self.shared) = (snapshot, catalog, shared)
   }
 
   func makeWorker() throws -> VerifyWorker {
@@ -124,47 +119,68 @@ final class VerifyWork: TreeWork {
   private func merge(
     in node: Node, isListed: Bool, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
   ) throws -> [Node] {
-    let names = worker.listing.bytes
-    var children: [Node] = []
+    var merge = try ListingMerge(isListed ? worker.listing : DirectoryListing(), with: record)
     var waiting: [FileRow] = []
-    /// Reads the waiting files in the order of their inodes, which is about that of their contents on the disk.
-    func verifyWaiting() throws {
-      waiting.sort { $0.hints.storedInode < $1.hints.storedInode }
-      for row in waiting {
-        try checkForSignal()
-        check(row, in: node, stored: stored, record: record, with: worker)
+    let large = try mergeEntries(of: &merge, in: node, isListed: isListed, record: record) { row in
+      waiting.append(row)
+      if waiting.count == StatusWindow.capacity {
+        try verify(&waiting, in: node, stored: stored, record: record, with: worker)
       }
-      waiting.removeAll(keepingCapacity: true)
     }
-    func verify(_ row: FileRow) throws {
+    try verify(&waiting, in: node, stored: stored, record: record, with: worker)
+    let names = worker.listing.bytes
+    worker.listing.trim()
+    return try large + mergeDirectories(of: &merge, in: node, names: names, record: record)
+  }
+
+  /// Reads the waiting files in the order of their inodes, which is about that of their contents on the disk.
+  private func verify(
+    _ waiting: inout [FileRow], in node: Node, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
+  ) throws {
+    waiting.sort { $0.hints.storedInode < $1.hints.storedInode }
+    for row in waiting {
+      try checkForSignal()
+      check(row, in: node, stored: stored, record: record, with: worker)
+    }
+    waiting.removeAll(keepingCapacity: true)
+  }
+
+  /// Passes the entries to verify to `verify`, but returns the large files.
+  private func mergeEntries(
+    of merge: inout ListingMerge, in node: Node, isListed: Bool, record: DirectoryRecord,
+    verify: (FileRow) throws -> Void
+  ) throws -> [Node] {
+    var large: [Node] = []
+    while let pair = try merge.nextEntry() {
+      try checkForSignal()
+      let row: FileRow
+      switch pair {
+      case .left(let entry):
+        merge.mergeAsDirectory(entry)
+        continue
+      case .right(let missing):
+        if missing.hints.flags.contains(.notStored) { continue }
+        if isListed { found(at: node, name: record.bytes[missing.name], "is missing") }
+        if isListed || missing.kind != .regular { continue }
+        row = missing
+      case .both(_, let stored): row = stored
+      }
+      if row.kind == .regular, !shared.part.contains(prefix: row.digest.prefix) { continue }
       shared.progress.entries.count()
       if row.kind == .regular, row.size >= Self.largeBytes {
         let file = VerifyEntry(subject: .file(row, of: record))
-        children.append(Node(parent: node, name: Array(record.bytes[row.name]), file))
-        return
-      }
-      waiting.append(row)
-      if waiting.count == StatusWindow.capacity { try verifyWaiting() }
-    }
-    var merge = try ListingMerge(isListed ? worker.listing : DirectoryListing(), with: record)
-    while let pair = try merge.nextEntry() {
-      try checkForSignal()
-      switch pair {
-      case .left(let entry): merge.mergeAsDirectory(entry)
-      case .right(let row):
-        if row.hints.flags.contains(.notStored) { continue }
-        if isListed {
-          found(at: node, name: record.bytes[row.name], "is missing")
-        } else if row.kind == .regular, shared.part.contains(prefix: row.digest.prefix) {
-          try verify(row)
-        }
-      case .both(_, let row):
-        if row.kind == .regular, !shared.part.contains(prefix: row.digest.prefix) { continue }
+        large.append(Node(parent: node, name: Array(record.bytes[row.name]), file))
+      } else {
         try verify(row)
       }
     }
-    try verifyWaiting()
-    worker.listing.trim()
+    return large
+  }
+
+  private func mergeDirectories(
+    of merge: inout ListingMerge, in node: Node, names: [UInt8], record: DirectoryRecord
+  ) throws -> [Node] {
+    var children: [Node] = []
     while let pair = try merge.nextDirectory() {
       switch pair {
       case .left(let unknown): found(at: node, name: names[unknown.range], "is not in the catalog")

@@ -65,7 +65,6 @@ struct ListingMerge {
 
 /// A listed name that is a directory, or no file of the record.
 struct ListedDirectory {
-  /// The range of the name in the listing.
   let range: Range<Int>
   /// True if the spare has the directory.
   let isRecycled: Bool

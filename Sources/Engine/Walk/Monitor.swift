@@ -10,7 +10,6 @@ public protocol Monitor: AnyObject, Sendable {
   func note(_ shortcoming: String)
   /// True if the operator wants to know the excluded entries.
   var wantsExcluded: Bool { get }
-  /// A rule of the operator excluded an entry.
   func excluded(_ path: [UInt8], by rule: String)
   /// True if the operator wants to know each change of a restore.
   var wantsChanges: Bool { get }
@@ -97,9 +96,7 @@ public final class Progress: Sendable {
 
 extension Atomic where Value == UInt64 {
   /// Adds to a counter. It is read as a whole only after the threads have ended, or by a progress line.
-  package func count(_ more: UInt64 = 1) {
-    if more > 0 { _ = wrappingAdd(more, ordering: .relaxed) }
-  }
+  package func count(_ more: UInt64 = 1) { if more > 0 { _ = wrappingAdd(more, ordering: .relaxed) } }
 
   public var value: UInt64 { load(ordering: .relaxed) }
 }

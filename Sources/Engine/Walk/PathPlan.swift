@@ -8,15 +8,10 @@ public struct PathPlan: Sendable {
   private(set) var children: [(name: [UInt8], plan: PathPlan)] = []
   private(set) var isSource = false
 
-  /// Takes the paths of sources.
-  init(sources: [TreePath]) {
-    for source in sources { add(source, isNesting: true) }
-  }
+  init(sources: [TreePath]) { for source in sources { add(source, isNesting: true) } }
 
   /// Takes any paths, for a partial restore. A path below another path adds nothing.
-  public init(paths: [TreePath]) {
-    for path in paths { add(path, isNesting: false) }
-  }
+  public init(paths: [TreePath]) { for path in paths { add(path, isNesting: false) } }
 
   private init() {}
 

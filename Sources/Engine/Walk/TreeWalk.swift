@@ -21,9 +21,7 @@ package final class WalkNode<State>: @unchecked Sendable {
   fileprivate let remaining = Atomic<Int>(1)
 
   package init(parent: WalkNode? = nil, name: [UInt8] = [], _ state: State) {
-    self.parent = parent
-    self.name = name
-    self.state = state
+    (self.parent, self.name, self.state) = (parent, name, state)
   }
 
   package subscript<Value>(dynamicMember member: KeyPath<State, Value>) -> Value {
@@ -83,7 +81,6 @@ package func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, thread
   if let error = walk.failure.withLock({ $0 }) { throw error }
 }
 
-/// A walk, and its threads.
 private final class TreeWalk<Work: TreeWork>: Sendable {
   private let work: Work
   private let stack: WorkStack<Work.Node>
@@ -152,53 +149,46 @@ public func checkForSignal() throws(Failure) {
 }
 
 /// The directories that wait to be entered.
-private final class WorkStack<Node>: @unchecked Sendable {
-  private let gate = Gate()
-  private var waiting: [Node]
-  private var active = 0
-  private var stopped = false
+private final class WorkStack<Node>: Sendable {
+  private struct State {
+    var waiting: [Node]
+    var active = 0
+    var stopped = false
 
-  init(root: Node) { waiting = [root] }
+    var isReady: Bool { stopped || !waiting.isEmpty || active == 0 }
+  }
+  private let state: Guarded<State>
+
+  init(root: Node) { state = Guarded(State(waiting: [root])) }
 
   /// The next directory; waits for one while any thread may still add some.
   func next() -> (node: Node, hasWaited: Bool)? {
-    gate.locked {
-      var hasWaited = false
-      while true {
-        if stopped { return nil }
-        if let node = waiting.popLast() {
-          active += 1
-          return (node, hasWaited)
-        }
-        if active == 0 { return nil }
-        gate.wait()
-        hasWaited = true
-      }
+    var hasWaited = false
+    func isReady(_ state: State) -> Bool {
+      if !state.isReady { hasWaited = true }
+      return state.isReady
+    }
+    return state.locked(when: isReady) { state in
+      guard !state.stopped, let node = state.waiting.popLast() else { return nil }
+      state.active += 1
+      return (node, hasWaited)
     }
   }
 
   /// Adds children so that the first is entered first.
   func push(_ nodes: [Node]) {
-    if nodes.isEmpty { return }
-    gate.locked {
-      waiting.append(contentsOf: nodes.reversed())
-      gate.wakeAll()
-    }
+    if !nodes.isEmpty { state.change { $0.waiting.append(contentsOf: nodes.reversed()) } }
   }
 
   /// Returns true if directories wait for a thread.
   func finishedOne() -> Bool {
-    gate.locked {
-      active -= 1
-      if active == 0 { gate.wakeAll() }
-      return !waiting.isEmpty
+    var hasMore = false
+    state.change {
+      $0.active -= 1
+      hasMore = !$0.waiting.isEmpty
     }
+    return hasMore
   }
 
-  func stop() {
-    gate.locked {
-      stopped = true
-      gate.wakeAll()
-    }
-  }
+  func stop() { state.change { $0.stopped = true } }
 }

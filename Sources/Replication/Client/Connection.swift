@@ -63,8 +63,7 @@ public final class Connection: Sendable {
 
   /// Exchanges hellos with a server over an existing transport.
   init(options: RemoteOptions, over transport: any Transport, process: ServerProcess? = nil) throws {
-    self.options = options
-    self.process = process
+    (self.options, self.process) = (options, process)
     let channel = Channel(
       over: transport, to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond, receivedBytesPerSecond: options.receivedBytesPerSecond)

@@ -14,7 +14,6 @@ final class ContentSender {
     let source: StoredSource
   }
 
-  /// The base of a file's delta.
   struct DeltaBase {
     let index: BlockIndex
     /// The local file, and the compact source that `index` was made of; `nil` if only a signature is known.
@@ -170,9 +169,7 @@ final class ContentSender {
   }
 
   /// Throws if some file has changed: the snapshot cannot be as its catalog has it.
-  func checkForChanges() throws {
-    if let changed, !changed.isEmpty { throw ChangedFiles(paths: changed) }
-  }
+  func checkForChanges() throws { if let changed, !changed.isEmpty { throw ChangedFiles(paths: changed) } }
 
   /// Throws if the file's bytes do not match `digest`.
   func check(_ file: File, against digest: ContentDigest) throws {

@@ -17,9 +17,7 @@ struct InstructionSender {
   /// `base` they refer to offsets in the base file itself.
   init(to stream: OutgoingStream, new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?) {
     writer = InstructionWriter(to: stream)
-    self.new = new
-    self.byteCount = byteCount
-    self.base = base
+    (self.new, self.byteCount, self.base) = (new, byteCount, base)
     position = offset
     compactPosition = new.compactOffset(of: offset)
   }

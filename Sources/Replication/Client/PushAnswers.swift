@@ -12,9 +12,7 @@ final class PushAnswers {
 
   /// `remote` is the remote's name for messages.
   init(over channel: Channel, remote: [UInt8], monitor: any Monitor) {
-    self.channel = channel
-    self.remote = remote
-    self.monitor = monitor
+    (self.channel, self.remote, self.monitor) = (channel, remote, monitor)
   }
 
   /// The next frame but notes. Throws if it has none of these types.
@@ -61,7 +59,6 @@ final class PushAnswers {
   }
 }
 
-/// The parts of the snapshot that the server has.
 struct ServerParts {
   /// Digest prefixes of the records and contents that were sent, now or in earlier connections.
   var known: Set<UInt64> = []

@@ -13,13 +13,10 @@ struct PushMeasure {
 
   /// Adds up the items of `plan`. `files` are those of the snapshot, and `parts` is what the server has.
   init(of plan: PushPlan, parts: ServerParts, files: any SnapshotFiles, progress: PushProgress) throws {
-    self.parts = parts
-    self.files = files
+    (self.parts, self.files) = (parts, files)
     seen = parts.known
     var plan = plan
-    while let item = try plan.next() {
-      if add(item) { progress.changed.add(1, ordering: .relaxed) }
-    }
+    while let item = try plan.next() { if add(item) { progress.changed.add(1, ordering: .relaxed) } }
   }
 
   /// Returns true if the item is a change that is sent.

@@ -9,7 +9,6 @@ struct PushPlan {
   struct BaseFile {
     let path: TreePath
     let row: FileRow
-    /// The record of the file's directory.
     let record: DirectoryRecord
   }
 
@@ -72,8 +71,7 @@ struct PushPlan {
   private var moved: Set<Digest> = []
 
   init(of new: CatalogReader, base: BaseFinder?) {
-    self.new = new
-    self.base = base
+    (self.new, self.base) = (new, base)
     mounts = new.summary.mountKeys
     let root = new.summary.root
     if base?.reader.summary.root.digest != root.digest {

@@ -145,16 +145,13 @@ public final class RemoteRepository: VerifiableStore, Sendable {
   }
 }
 
-/// A catalog in the server's repository.
 private final class RemoteCatalog: CatalogSource {
   private let name: SnapshotName
   private let connection: Connection
   let byteCount: UInt64
 
   init(of name: SnapshotName, over connection: Connection, byteCount: UInt64) {
-    self.name = name
-    self.connection = connection
-    self.byteCount = byteCount
+    (self.name, self.connection, self.byteCount) = (name, connection, byteCount)
   }
 
   func read(at offset: UInt64, count: Int) throws -> [UInt8] {
@@ -184,10 +181,7 @@ private final class RemoteContents: ContentFetcher {
   private let name: SnapshotName
   private let connection: Connection
 
-  init(of name: SnapshotName, over connection: Connection) {
-    self.name = name
-    self.connection = connection
-  }
+  init(of name: SnapshotName, over connection: Connection) { (self.name, self.connection) = (name, connection) }
 
   func request(_ path: TreePath) throws {
     try connection.annotatingErrors { try connection.channel.send(Request.fetch(name, path: path).frame) }

@@ -15,7 +15,6 @@ enum StoredVersion {
   var source: StoredSource? { if case .opened(let source) = self { source } else { nil } }
 }
 
-/// The files of a snapshot that is sent.
 protocol SnapshotFiles: AnyObject {
   /// Opens a regular file of the catalog. `onRead` gets the bytes of each read.
   func open(_ path: TreePath, row: FileRow, onRead: @escaping (UInt64) -> Void) -> StoredVersion

@@ -21,9 +21,7 @@ struct DirectoryPathCheck {
   private let mostHeld: Int
 
   init(root: Digest, namedBefore: Set<UInt64> = [], mostHeld: Int = 1 << 20) {
-    self.root = root
-    self.namedBefore = namedBefore
-    self.mostHeld = mostHeld
+    (self.root, self.namedBefore, self.mostHeld) = (root, namedBefore, mostHeld)
   }
 
   /// Enters the next directory; `record` reads a directory that arrived before. Throws if no directory on the path

@@ -20,10 +20,7 @@ final class PartReceiver {
   var limits: ReceptionLimits
 
   init(of push: IncomingPush, from stream: IncomingStream, into staging: PushStaging, fsync: BackgroundFsync) {
-    self.push = push
-    self.stream = stream
-    self.staging = staging
-    self.fsync = fsync
+    (self.push, self.stream, self.staging, self.fsync) = (push, stream, staging, fsync)
     limits = ReceptionLimits(channel: push.channel, staging: staging)
   }
 

@@ -22,7 +22,6 @@ final class PartsLog: Sendable {
     var byteCount: Int
   }
 
-  /// The index of the file.
   private struct Index: Sendable {
     var end: UInt64 = 0
     var records: [Digest: Part] = [:]

@@ -12,9 +12,7 @@ final class PushBase {
   private let files: StoredFiles
 
   private init(snapshot: Snapshot, catalog: OpenCatalog, tree: Directory) {
-    self.snapshot = snapshot
-    self.catalog = catalog
-    self.tree = tree
+    (self.snapshot, self.catalog, self.tree) = (snapshot, catalog, tree)
     reader = CatalogReader(reading: catalog)
     files = StoredFiles(in: tree)
   }

@@ -44,7 +44,6 @@ final class PushReceiver {
     }
   }
 
-  /// The result of the push, for the history.
   func result(snapshot: Snapshot? = nil, failure: Failure? = nil) -> ReceivedPush {
     ReceivedPush(
       name: request.name, snapshot: snapshot, failure: failure, bytesReceived: channel.bytesReceived.value,

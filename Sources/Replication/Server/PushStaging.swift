@@ -33,8 +33,7 @@ final class PushStaging {
   /// `base` is the snapshot that references point into. `onWork` gets the number of content bytes that are written, or
   /// read again.
   init(in directory: Directory, for request: PushRequest, base: Snapshot?, onWork: @escaping (UInt64) -> Void) throws {
-    self.directory = directory
-    self.onWork = onWork
+    (self.directory, self.onWork) = (directory, onWork)
     let root = request.summary.root
     let baseText = base.map { "\($0.summary.root.digest)" } ?? "-"
     let owner = Array("\(displayName(request.client)) \(root.digest) \(baseText)".utf8)

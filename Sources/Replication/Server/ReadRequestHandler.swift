@@ -10,7 +10,6 @@ struct ReadRequestHandler {
   let repository: Repository
   let threads: ThreadCount
   let version: ProtocolVersion
-  /// The snapshot that the last request read.
   private(set) var opened: (name: SnapshotName, catalog: OpenCatalog, lock: FileLock?)?
 
   func list() throws {

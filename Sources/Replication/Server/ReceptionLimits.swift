@@ -14,7 +14,6 @@ struct ReceptionLimits {
 
   let channel: Channel
   let staging: PushStaging
-  /// Bytes of the records received.
   var recordBytes: UInt64 = 0
   /// Bytes of the base's records that they could be built from.
   var baseRecordBytes: UInt64 = 0

@@ -8,13 +8,12 @@ internal import Repository
 final class SignatureSender {
   private let push: IncomingPush
   private let base: PushBase?
-  private let queue = PathQueue()
+  private let queue = Guarded(PathQueue())
   private var thread: BackgroundThread?
   private var requestsLeft: UInt64
 
   init(for push: IncomingPush, base: PushBase?) {
-    self.push = push
-    self.base = base
+    (self.push, self.base) = (push, base)
     requestsLeft = (base?.catalog.summary.root.totals.entries ?? 0) &+ 1024
   }
 
@@ -22,64 +21,44 @@ final class SignatureSender {
     guard let base else { throw ProtocolViolation("a signature is asked for, and there is no base") }
     guard requestsLeft > 0 else { throw ProtocolViolation("more signatures are asked for than the base has files") }
     requestsLeft -= 1
-    try queue.append(path)
+    try queue.change {
+      guard $0.waiting.count < Wire.signatures else {
+        throw ProtocolViolation("too many signatures are asked for at once")
+      }
+      $0.waiting.append(path)
+    }
     guard thread == nil else { return }
     let (catalog, tree, snapshot) = (base.catalog, base.tree, base.snapshot)
     thread = try BackgroundThread { [push, queue] in
       var computer = SignatureComputer(
         push: push, snapshot: snapshot, queue: queue, reader: CatalogReader(reading: catalog),
         files: StoredFiles(in: tree), bytesLeft: 2 &* snapshot.summary.root.totals.bytes)
-      while let path = queue.next() {
+      while let path = queue.locked(
+        when: { !$0.waiting.isEmpty || $0.hasStopped },
+        body: { $0.hasStopped ? nil : $0.waiting.removeFirst() })
+      {
         do { try push.channel.send(signature: computer.signature(of: path)) } catch { return }
       }
     }
   }
 
   func stop() {
-    queue.stop()
+    queue.change { $0.hasStopped = true }
     thread?.join()
     thread = nil
   }
 }
 
 /// The requested paths that wait for their signatures.
-private final class PathQueue: @unchecked Sendable {
-  private let gate = Gate()
-  private var waiting: [TreePath] = []
-  private var hasStopped = false
-
-  var isStopped: Bool { gate.locked { hasStopped } }
-
-  func append(_ path: TreePath) throws {
-    try gate.locked {
-      guard waiting.count < Wire.signatures else {
-        throw ProtocolViolation("too many signatures are asked for at once")
-      }
-      waiting.append(path)
-      gate.wakeAll()
-    }
-  }
-
-  /// Waits for a path; `nil` after the stop.
-  func next() -> TreePath? {
-    gate.locked {
-      while waiting.isEmpty && !hasStopped { gate.wait() }
-      return hasStopped ? nil : waiting.removeFirst()
-    }
-  }
-
-  func stop() {
-    gate.locked {
-      hasStopped = true
-      gate.wakeAll()
-    }
-  }
+private struct PathQueue {
+  var waiting: [TreePath] = []
+  var hasStopped = false
 }
 
 private struct SignatureComputer {
   let push: IncomingPush
   let snapshot: Snapshot
-  let queue: PathQueue
+  let queue: Guarded<PathQueue>
   let reader: CatalogReader
   let files: StoredFiles
   /// The bytes of the base's files that may still be read; at first twice their total. A client may request some files
@@ -100,7 +79,7 @@ private struct SignatureComputer {
       return []
     }
     bytesLeft -= row.size
-    let source = StoppableSource(of: file) { [queue] in queue.isStopped }
+    let source = StoppableSource(of: file) { [queue] in queue.locked { $0.hasStopped } }
     return (try? Signature(of: source, blockBytes: BlockSize.remote(for: row.size), salt: salt))?.encoded() ?? []
   }
 }
@@ -125,8 +104,7 @@ private final class StoppableSource: ByteSource {
   var byteCount: UInt64 { source.byteCount }
 
   init(of source: StoredSource, isStopped: @escaping () -> Bool) {
-    self.source = source
-    self.isStopped = isStopped
+    (self.source, self.isStopped) = (source, isStopped)
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {

@@ -16,8 +16,7 @@ final class SpaceBudget: Sendable {
   private static let directoryBytes: UInt64 = 4096
 
   init(of repository: Repository, minimumFree: MinimumFree?) {
-    self.repository = repository
-    self.minimumFree = minimumFree
+    (self.repository, self.minimumFree) = (repository, minimumFree)
   }
 
   /// Bytes that must stay free. The default is a small reserve that keeps the repository usable.

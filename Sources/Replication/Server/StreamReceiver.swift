@@ -12,8 +12,7 @@ struct StreamReceiver {
     private var directories: [DirectoryRow]?
 
     init(record: DirectoryRecord, basePath: TreePath?) throws {
-      self.record = record
-      self.basePath = basePath
+      (self.record, self.basePath) = (record, basePath)
       files = try FileCursor(of: record)
     }
 

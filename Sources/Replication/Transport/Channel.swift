@@ -58,11 +58,9 @@ final class Channel: Sendable {
     over transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
     keepAliveLimitSeconds: Double = 86_400, bytesPerSecond: UInt64? = nil, receivedBytesPerSecond: UInt64? = nil
   ) {
-    self.transport = transport
-    self.peer = peer
+    (self.transport, self.peer) = (transport, peer)
     self.timeoutSeconds = timeoutSeconds + (receivedBytesPerSecond.map { Double(Wire.frameBytes) / Double($0) } ?? 0)
-    self.keepAliveLimitSeconds = keepAliveLimitSeconds
-    self.readsWhileSending = readsWhileSending
+    (self.keepAliveLimitSeconds, self.readsWhileSending) = (keepAliveLimitSeconds, readsWhileSending)
     outbox = Mutex(Outbox(limiter: bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
     inbox = Mutex(Inbox(limiter: receivedBytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
   }
@@ -132,9 +130,7 @@ final class Channel: Sendable {
     }
   }
 
-  private func noteTransfer(at now: Timestamp) {
-    if readsWhileSending { inbox.withLock { $0.lastTransfer = now } }
-  }
+  private func noteTransfer(at now: Timestamp) { if readsWhileSending { inbox.withLock { $0.lastTransfer = now } } }
 
   /// Sends a keep-alive, unless a frame was sent recently. `number` grows with the progress of one piece of work, and
   /// starts again with the next.

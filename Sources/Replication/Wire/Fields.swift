@@ -42,7 +42,6 @@ struct MessageWriter {
   }
 }
 
-/// A source of the fields of messages.
 protocol MessageSource: ~Copyable {
   mutating func byte() throws -> UInt8
   mutating func bytes(_ count: Int) throws -> [UInt8]
@@ -144,7 +143,5 @@ struct MessageReader: MessageSource {
     return Array(payload[position..<position + count])
   }
 
-  func end() throws {
-    guard isAtEnd else { throw ProtocolViolation("a message has bytes to spare") }
-  }
+  func end() throws { guard isAtEnd else { throw ProtocolViolation("a message has bytes to spare") } }
 }

@@ -70,9 +70,7 @@ struct InstructionReader {
     mayHaveZeros: Bool = false
   ) {
     fields = stream.fields
-    self.buffer = buffer
-    self.baseByteCount = baseByteCount
-    self.mayHaveZeros = mayHaveZeros
+    (self.buffer, self.baseByteCount, self.mayHaveZeros) = (buffer, baseByteCount, mayHaveZeros)
     bytesLeft = byteCount
   }
 

@@ -26,7 +26,6 @@ enum Wire {
   static let verifiedSnapshots = 1 << 16
   /// The most snapshots that a request for their space names: their names fit in a frame.
   static let measuredSnapshots = 4096
-  /// The most partial files that are kept.
   static let partialFiles = 64
   /// The most digests of parts that a server may have.
   static let knownParts = 1 << 30

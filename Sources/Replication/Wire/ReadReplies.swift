@@ -69,7 +69,6 @@ enum ListedSnapshot: FrameMessage {
   }
 }
 
-/// The end of the answer to `list`.
 struct ListEnd {
   /// `nil` if rotation is not held.
   let rotationHold: String?
@@ -141,7 +140,6 @@ extension Problem: FrameMessage {
   }
 }
 
-/// The end of the answer to `verify`.
 struct VerifyEnd: FrameMessage {
   static let type = FrameType.end
 
@@ -157,8 +155,7 @@ struct VerifyEnd: FrameMessage {
     problems = result.problems
     damaged = result.damaged
     filesRead = result.filesRead
-    self.entries = entries
-    self.bytesRead = bytesRead
+    (self.entries, self.bytesRead) = (entries, bytesRead)
     expired = Array(result.expired)
   }
 

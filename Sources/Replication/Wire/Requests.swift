@@ -1,7 +1,6 @@
 internal import Catalog
 internal import Model
 
-/// A request of the client.
 enum Request {
   case list
   case openCatalog(SnapshotName)
@@ -13,7 +12,6 @@ enum Request {
   case push(PushRequest)
   /// Requests the names of the logs of a database.
   case logs([UInt8])
-  /// Announces a log.
   case storeLog(LogReference)
   case fetchLog(LogReference)
   /// Requests the space that these snapshots hold alone and together; that of each snapshot, if none is named.

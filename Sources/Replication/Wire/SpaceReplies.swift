@@ -16,7 +16,6 @@ extension HeldSpace.Row: FrameMessage {
   }
 }
 
-/// The end of the answer to `space`.
 struct SpaceEnd: FrameMessage {
   static let type = FrameType.end
 
