@@ -30,7 +30,7 @@ struct ByteBuffer: ~Copyable {
 
   /// Makes room for `more` bytes and counts them at once; the caller must write them.
   @inline(__always)
-  private mutating func extend(_ more: Int) -> UnsafeMutableRawPointer {
+  private mutating func extend(by more: Int) -> UnsafeMutableRawPointer {
     if count &+ more > capacity { grow(to: count + more) }
     defer { count &+= more }
     return base + count
@@ -38,12 +38,12 @@ struct ByteBuffer: ~Copyable {
 
   @inline(__always)
   mutating func append<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
-    extend(MemoryLayout<T>.size).storeBytes(of: value.littleEndian, as: T.self)
+    extend(by: MemoryLayout<T>.size).storeBytes(of: value.littleEndian, as: T.self)
   }
 
   mutating func append(_ bytes: UnsafeRawBufferPointer) {
     guard let start = bytes.baseAddress, bytes.count > 0 else { return }
-    extend(bytes.count).copyMemory(from: start, byteCount: bytes.count)
+    extend(by: bytes.count).copyMemory(from: start, byteCount: bytes.count)
   }
 
   mutating func append(_ span: Span<UInt8>) { span.withUnsafeBytes { append($0) } }
@@ -55,10 +55,10 @@ struct ByteBuffer: ~Copyable {
   }
 
   mutating func append(_ digest: Digest) {
-    extend(Digest.byteCount).storeBytes(of: digest.words, as: (UInt64, UInt64, UInt64, UInt64).self)
+    extend(by: Digest.byteCount).storeBytes(of: digest.words, as: (UInt64, UInt64, UInt64, UInt64).self)
   }
 
-  mutating func overwrite(_ value: UInt32, at offset: Int) {
+  mutating func overwrite(with value: UInt32, at offset: Int) {
     precondition(offset + 4 <= count)
     (base + offset).storeBytes(of: value.littleEndian, as: UInt32.self)
   }

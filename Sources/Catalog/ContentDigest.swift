@@ -102,40 +102,40 @@ public final class ContentHasher {
           content.update(part)
         }
       }
-      advance(part.count)
+      advance(by: part.count)
     }
   }
 
   /// Adds zeros. If they are elided, the time does not grow with their number.
-  public func updateZeros(_ byteCount: UInt64) {
+  public func updateZeros(byteCount: UInt64) {
     guard elidesZeros else { return addZeros(byteCount) }
     var left = byteCount
-    if positionInPart > 0 { left -= holdZeros(left) }
+    if positionInPart > 0 { left -= holdZeros(byteCount: left) }
     let whole = left / UInt64(Self.partBytes)
     if whole > 0 {
-      leaveOut(whole)
+      leaveOut(count: whole)
       position += whole * UInt64(Self.partBytes)
     }
-    holdZeros(left % UInt64(Self.partBytes))
+    holdZeros(byteCount: left % UInt64(Self.partBytes))
   }
 
   /// Adds zeros up to the end of the present part and returns their number.
   @discardableResult
-  private func holdZeros(_ byteCount: UInt64) -> UInt64 {
+  private func holdZeros(byteCount: UInt64) -> UInt64 {
     let count = Int(min(byteCount, UInt64(Self.partBytes - positionInPart)))
     if heldZeros == positionInPart { heldZeros += count } else { addZeros(count) }
-    advance(count)
+    advance(by: count)
     return UInt64(count)
   }
 
-  private func advance(_ byteCount: Int) {
-    if heldZeros == Self.partBytes { leaveOut(1) }
+  private func advance(by byteCount: Int) {
+    if heldZeros == Self.partBytes { leaveOut(count: 1) }
     position += UInt64(byteCount)
     if positionInPart == 0 { heldZeros = 0 }
   }
 
   /// Leaves out `count` parts, beginning with the present one.
-  private func leaveOut(_ count: UInt64) {
+  private func leaveOut(count: UInt64) {
     isSparse = true
     let first = position / UInt64(Self.partBytes)
     if let last = run, last.first + last.count == first {

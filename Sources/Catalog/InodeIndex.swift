@@ -94,12 +94,12 @@ public struct InodeIndex: Sendable {
   }
 
   /// The directories that may hold an inode. The caller must check each, because the index has only a hash.
-  public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
+  public func directoriesHolding(inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
     Self.matches(hash: Self.hash(of: inode, on: fileSystem), in: files)
   }
 
   /// The directories whose own inode may be this one.
-  public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
+  public func directoriesBeing(inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
     Self.matches(hash: Self.hash(of: inode, on: fileSystem), in: directories)
   }
 

@@ -79,7 +79,7 @@ struct NumberLists<Key: Hashable> {
   /// The most numbers of one key that are looked at.
   private static var longest: Int { 8 }
 
-  mutating func add(_ number: Int, for key: Key) {
+  mutating func add(number: Int, for key: Key) {
     let number = Int32(number)
     if let (first, last) = ends[key] {
       following[last] = number

@@ -26,7 +26,7 @@ public struct NameChanges: Sendable {
   public init(
     from older: CatalogReader?, to newer: CatalogReader?, onDifference: () -> Void = {}
   ) throws {
-    try read(from: older, to: newer, comparingInodes: false, onDifference)
+    try read(from: older, to: newer, comparingInodes: false, onDifference: onDifference)
     let sums = (older?.summary.root.stored, newer?.summary.root.stored)
     guard let older, let newer, older.summary.hasInodes(of: newer.summary), let before = sums.0, let after = sums.1
     else {
@@ -35,7 +35,7 @@ public struct NameChanges: Sendable {
     }
     guard before.names &+ sum != after.names else { return }
     self = NameChanges()
-    try read(from: older, to: newer, comparingInodes: true, onDifference)
+    try read(from: older, to: newer, comparingInodes: true, onDifference: onDifference)
     // The sums may be wrong in a catalog of another program.
     mayHideOthers = before.names &+ sum != after.names
   }
@@ -44,7 +44,7 @@ public struct NameChanges: Sendable {
   private var sum: UInt64 = 0
 
   private mutating func read(
-    from older: CatalogReader?, to newer: CatalogReader?, comparingInodes: Bool, _ onDifference: () -> Void
+    from older: CatalogReader?, to newer: CatalogReader?, comparingInodes: Bool, onDifference: () -> Void
   ) throws {
     try forEachDifference(from: older, to: newer, comparingInodes: comparingInodes) { entries, place in
       onDifference()
@@ -145,16 +145,18 @@ public struct SnapshotRun: Sendable {
     precondition(changes.count >= 2 && (changes.first! != nil || changes.last! != nil))
     var events: [UInt64: [Event]] = [:]
     for (number, change) in changes.enumerated() {
-      for (inode, names) in change?.lost ?? [:] { events[inode, default: []].append(Event(number, lost: names)) }
+      for (inode, names) in change?.lost ?? [:] {
+        events[inode, default: []].append(Event(number: number, lost: names))
+      }
       for (inode, names) in change?.gained ?? [:] {
         if let last = events[inode]?.last, last.number == number {
           events[inode]![events[inode]!.count - 1].gained = names
         } else {
-          events[inode, default: []].append(Event(number, gained: names))
+          events[inode, default: []].append(Event(number: number, gained: names))
         }
       }
     }
-    return events.compactMap { inode($0.key, events: $0.value) }.sorted { $0.number < $1.number }
+    return events.compactMap { inode(number: $0.key, events: $0.value) }.sorted { $0.number < $1.number }
   }
 
   private struct Event {
@@ -162,7 +164,7 @@ public struct SnapshotRun: Sendable {
     var lost: NameChanges.Names?
     var gained: NameChanges.Names?
 
-    init(_ number: Int, lost: NameChanges.Names? = nil, gained: NameChanges.Names? = nil) {
+    init(number: Int, lost: NameChanges.Names? = nil, gained: NameChanges.Names? = nil) {
       (self.number, self.lost, self.gained) = (number, lost, gained)
     }
 
@@ -170,7 +172,7 @@ public struct SnapshotRun: Sendable {
   }
 
   /// Follows the number of names through the run; `nil` if the inode surely has a name outside it.
-  private func inode(_ number: UInt64, events: [Event]) -> Inode? {
+  private func inode(number: UInt64, events: [Event]) -> Inode? {
     let last = changes.count - 2
     let total = events.reduce(0) { $0 + $1.delta }
     // Without a predecessor, the number of names at the beginning follows from none at the end.
@@ -178,7 +180,7 @@ public struct SnapshotRun: Sendable {
     if changes.first! != nil, changes.last! != nil, total != 0 { return nil }
     var holders: [(snapshots: ClosedRange<Int>, names: Int64)] = []
     var next = 0
-    for event in events + [Event(last + 1)] {
+    for event in events + [Event(number: last + 1)] {
       guard names >= 0 else { return nil }
       if names > 0, next <= min(event.number - 1, last) { holders.append((next...min(event.number - 1, last), names)) }
       next = max(next, event.number)

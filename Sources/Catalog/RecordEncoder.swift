@@ -187,7 +187,7 @@ public final class RecordEncoder {
   public func finish(_ hints: Hints, blocks: UInt64, into frame: FrameWriter, hasher: SHA256) throws -> Subtree {
     stored?.directoryBlocks &+= blocks
     Self.append(hints, to: &directoryHint)
-    content.overwrite(fileCount, at: fileCountOffset)
+    content.overwrite(with: fileCount, at: fileCountOffset)
     content.append(childCount)
     content.append(children.bytes)
     let digest = hasher.digest(of: content.bytes)

@@ -115,26 +115,26 @@ public final class RenameSearch {
     for _ in 0..<Self.rounds {
       let (before, after) = waiting
       waiting = ([], [])
-      for number in before { index(number) }
+      for number in before { index(entry: number) }
       closed += before.filter { lone[$0].kind == .directory }
       // Whole directories first: they need not be read.
-      for number in after where lone[number].kind == .directory { try matchDirectory(number) }
+      for number in after where lone[number].kind == .directory { try matchDirectory(entry: number) }
       let unmatched = after.filter { lone[$0].match == nil }
       if !unmatched.isEmpty {
-        for number in closed { try expand(number) }
+        for number in closed { try expand(entry: number) }
         closed = []
       }
       let hasFree = lone.contains { $0.isBefore && $0.isFree }
       for number in unmatched {
         if hasFree, lone[number].kind == .directory {
-          try matchDirectory(number, byEntries: true)
-          try expand(number)
+          try matchDirectory(entry: number, byEntries: true)
+          try expand(entry: number)
         }
         files += ([number] + Array(lone[number].below)).filter { lone[$0].kind != .directory }
       }
       let pairs = renamed
       renamed = []
-      for number in pairs { try compareInside(number) }
+      for number in pairs { try compareInside(entry: number) }
       if waiting.before.isEmpty, waiting.after.isEmpty { break }
     }
     // An inode tells more than a content, which several files may have.
@@ -147,14 +147,14 @@ public final class RenameSearch {
     }
   }
 
-  private func index(_ number: Int) {
+  private func index(entry number: Int) {
     let entry = lone[number]
-    if entry.inode != 0 { byInode.add(number, for: entry.inode) }
-    byContent.add(number, for: entry.key)
+    if entry.inode != 0 { byInode.add(number: number, for: entry.inode) }
+    byContent.add(number: number, for: entry.key)
   }
 
   /// Adds the entries below a lone directory. Directories of the second snapshot that have a match are not entered.
-  private func expand(_ number: Int) throws {
+  private func expand(entry number: Int) throws {
     let entry = lone[number]
     let path = entry.path
     guard entry.isFree, !entry.isExpanded else { return }
@@ -174,10 +174,10 @@ public final class RenameSearch {
       let found = (entries.sides.left ?? entries.sides.right)!
       let below = append(
         found, in: place.directory, named: Array(place.name), isBefore: entry.isBefore, parent: parents.last!)
-      if entry.isBefore { index(below) }
+      if entry.isBefore { index(entry: below) }
       if found.kind == .directory {
         parents.append(below)
-        if !entry.isBefore { try matchDirectory(below, byEntries: true) }
+        if !entry.isBefore { try matchDirectory(entry: below, byEntries: true) }
       }
     }
     for below in (first..<lone.count).reversed() {
@@ -190,7 +190,7 @@ public final class RenameSearch {
   }
 
   /// Compares the entries of a renamed directory.
-  private func compareInside(_ number: Int) throws {
+  private func compareInside(entry number: Int) throws {
     guard let match = lone[number].match, lone[number].key != lone[match].key else { return }
     let (count, known) = (lone.count, waiting)
     var pieces: [Piece] = []
@@ -241,7 +241,7 @@ public final class RenameSearch {
   }
 
   /// Finds the old name of a directory by all that is below it, by its inode, or by its entries.
-  private func matchDirectory(_ number: Int, byEntries: Bool = false) throws {
+  private func matchDirectory(entry number: Int, byEntries: Bool = false) throws {
     let entry = lone[number]
     guard entry.match == nil else { return }
     if let same = sameContent(as: entry) { return pair(same, with: number) }
@@ -331,18 +331,18 @@ public final class RenameSearch {
         waiting.append(.pieces(rest))
         switch piece {
         case .changed(let change): try report(change)
-        case .lone(let number): waiting += try emit(number)
+        case .lone(let number): waiting += try emit(entry: number)
         }
       case .entries(let range):
         guard let number = range.first else { continue }
         waiting.append(.entries(max(number + 1, lone[number].below.upperBound)..<range.upperBound))
-        waiting += try emit(number)
+        waiting += try emit(entry: number)
       }
     }
   }
 
   /// Reports a lone entry, and returns what follows it.
-  private func emit(_ number: Int) throws -> [Work] {
+  private func emit(entry number: Int) throws -> [Work] {
     let entry = lone[number]
     if let match = entry.match {
       // A rename is reported at its new path.

@@ -73,14 +73,14 @@ struct KeyCommand: RunnableCommand {
         to: try newPassword(), host: CurrentProcess.hostName(), at: Clock.now())
       return answer(
         KeyAnswer(repository: restic, key: id.description),
-        "replaced the password of \(restic.displayName): the new one opens it, and the old one does not")
+        lines: "replaced the password of \(restic.displayName): the new one opens it, and the old one does not")
     case .remove: return try remove(from: try access.open())
     case .test: return try test(access, target: target)
     case .export: return export(try access.open())
     }
   }
 
-  private func answer(_ document: some Encodable, _ lines: String...) -> ExitStatus {
+  private func answer(_ document: some Encodable, lines: String...) -> ExitStatus {
     common.answer(document, lines: lines)
     return .done
   }
@@ -115,7 +115,7 @@ struct KeyCommand: RunnableCommand {
     let id = try restic.addKey(password: try newPassword(), host: CurrentProcess.hostName(), at: Clock.now())
     return answer(
       KeyAnswer(repository: restic, key: id.description),
-      "added the key \(id.short) to \(restic.displayName): the new password opens it, and so do the others")
+      lines: "added the key \(id.short) to \(restic.displayName): the new password opens it, and so do the others")
   }
 
   private func remove(from restic: ResticRepository) throws -> ExitStatus {
@@ -132,7 +132,7 @@ struct KeyCommand: RunnableCommand {
     try restic.removeKey(id)
     return answer(
       KeyAnswer(repository: restic, key: id.description),
-      "removed the key \(id.short) from \(restic.displayName): its password opens it no longer",
+      lines: "removed the key \(id.short) from \(restic.displayName): its password opens it no longer",
       "a reader who had the password before may have kept the master key, which stays the same")
   }
 
@@ -235,11 +235,11 @@ enum Secret {
     let isTerminal = CurrentProcess.terminalWidth(of: .input) != nil
     if isTerminal {
       Console.write(question, to: .error)
-      CurrentProcess.setEcho(false)
+      CurrentProcess.setEcho(on: false)
     }
     let line = readLine()
     if isTerminal {
-      CurrentProcess.setEcho(true)
+      CurrentProcess.setEcho(on: true)
       Console.write("\n", to: .error)
     }
     if let signal = CurrentProcess.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }

@@ -85,7 +85,7 @@ struct SnapshotCommand: RunnableCommand {
       let frozen = file.map { FrozenSources(of: $0.sources, in: repository) }
       do {
         return try take(
-          options, with: dumps, frozen, fetches: fetches, in: repository, by: direct, monitor: monitor)
+          options, with: dumps, frozen: frozen, fetches: fetches, in: repository, by: direct, monitor: monitor)
       } catch {
         let failure = Failure(wrapping: error)
         _ = record(ExitStatus(failure.kind), error: failure.description)
@@ -103,7 +103,7 @@ struct SnapshotCommand: RunnableCommand {
   /// Fetches from hosts, dumps the databases, freezes the sources, takes the snapshot, and reports it. The caller holds
   /// the lock.
   private func take(
-    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, _ frozen: FrozenSources?, fetches: HostFetches?,
+    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, frozen: FrozenSources?, fetches: HostFetches?,
     in repository: Repository, by direct: DirectSnapshot?, monitor: ConsoleMonitor
   ) throws -> SnapshotAnswer {
     var options = sources

@@ -48,7 +48,7 @@ struct UsageCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    if let free { return try showFreeing(free) }
+    if let free { return try showFreeing(byteCount: free) }
     let (store, list) = try common.openList(connection: connection)
     let named = Set(try snapshots.map { try store.resolve($0, in: list).name })
     let held = try store.heldSpace(of: named, in: list, threads: threads.count, progress: Progress())

@@ -221,9 +221,9 @@ struct VerifyCommand: RunnableCommand {
         "damage found: \(counted(result.damaged, "path differs", plural: "paths differ")) from the catalog, "
           + "named on standard output", hint: remedy)
       // An entry that could not be read hides what is below it.
-      if result.problems > result.damaged { Console.complain(unverified(result.problems - result.damaged)) }
+      if result.problems > result.damaged { Console.complain(unverified(count: result.problems - result.damaged)) }
     } else if result.problems > 0 {
-      Console.complain(unverified(result.problems))
+      Console.complain(unverified(count: result.problems))
     } else if verified.isEmpty, result.expired.isEmpty {
       Console.complain("there is no snapshot to verify")
     } else if !common.quiet {
@@ -240,7 +240,7 @@ struct VerifyCommand: RunnableCommand {
     }
   }
 
-  private func unverified(_ count: UInt64) -> String {
+  private func unverified(count: UInt64) -> String {
     "\(counted(count, "path")) could not be verified, named on standard output"
       + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root")
   }

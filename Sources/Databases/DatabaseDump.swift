@@ -64,7 +64,7 @@ public struct Dumper {
     case .postgresql:
       let server = try PostgreSQLServer(of: database, tools: tools)
       let facts = try server.programs().facts
-      if database.mode == .physical { try server.checkBaseBackups(isArchived: database.archive != nil, facts) }
+      if database.mode == .physical { try server.checkBaseBackups(isArchived: database.archive != nil, facts: facts) }
       try checkNames(among: try server.databases().map(\.name))
     case .mysql:
       let server = try MySQLServer(of: database, tools: tools)

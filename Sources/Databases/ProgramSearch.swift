@@ -16,7 +16,7 @@ public struct ProgramSearch: Sendable {
   }
 
   /// The same programs, inside the namespaces of a process. There, each of them has the path that it has here.
-  public func entering(_ process: Int32) -> Self {
+  public func entering(process: Int32) -> Self {
     var search = self
     search.process = process
     return search

@@ -45,13 +45,14 @@ struct SQLiteDump {
     try place.target.give()
     // In WAL mode, one reading transaction lets writers go on. Without it, each write would start the copy anew. In
     // the other modes a transaction would stop the writers.
-    let mode = try run([Self.uri(of: place.source, "mode=ro")] + words(".timeout 60000", "PRAGMA journal_mode"), place)
+    let mode = try run(
+      [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000", "PRAGMA journal_mode"), in: place)
     let holdsStill = mode.elementsEqual("wal\n".utf8) ? words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1") : []
     // The copy has a fixed name, because the command has its own rules for quotes.
     let backup = Array(".backup main ".utf8) + place.copy(Self.copy)
     _ = try run(
-      [Self.uri(of: place.source, "mode=ro")] + words(".timeout 60000") + holdsStill + [backup], place)
-    try checkCopy(Self.copy, place)
+      [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000") + holdsStill + [backup], in: place)
+    try checkCopy(Self.copy, in: place)
     guard file.name != Self.copy else { return DumpResult() }
     try target.attempt("name the copy in") { () throws(Errno) in
       let directory = target.directory
@@ -61,9 +62,10 @@ struct SQLiteDump {
   }
 
   /// Throws if a copy has errors.
-  private func checkCopy(_ name: [UInt8], _ place: Place) throws(DumpFailure) {
+  private func checkCopy(_ name: [UInt8], in place: Place) throws(DumpFailure) {
     // Without locks: in WAL mode they would be files beside the copy.
-    let errors = try run([Self.uri(of: place.copy(name), "immutable=1")] + words("PRAGMA integrity_check"), place)
+    let errors = try run(
+      [Self.uri(of: place.copy(name), parameter: "immutable=1")] + words("PRAGMA integrity_check"), in: place)
     guard errors.elementsEqual("ok\n".utf8) else {
       let lines = errors.split(separator: 10).prefix(20).map { displayName($0) }
       throw DumpFailure(name: tools.name, reason: "the copy has errors", lastLines: lines)
@@ -72,14 +74,14 @@ struct SQLiteDump {
 
   /// The number of tables of a copy. Throws if it has errors.
   func tables(of name: [UInt8], in directory: Directory) throws(DumpFailure) -> Int {
-    try checkCopy(name, copyPlace(in: directory))
+    try checkCopy(name, in: copyPlace(in: directory))
     let text = try answer(to: "SELECT count(*) FROM sqlite_schema WHERE type = 'table'", of: name, in: directory)
     return Int(String(decoding: text.filter(isDigit), as: UTF8.self)) ?? 0
   }
 
   func answer(to statement: String, of name: [UInt8], in directory: Directory) throws(DumpFailure) -> [UInt8] {
     let place = copyPlace(in: directory)
-    return try run([Self.uri(of: place.copy(name), "immutable=1")] + words(statement), place)
+    return try run([Self.uri(of: place.copy(name), parameter: "immutable=1")] + words(statement), in: place)
   }
 
   private func copyPlace(in directory: Directory) -> Place {
@@ -87,7 +89,7 @@ struct SQLiteDump {
     return Place(DumpDirectory(directory, path: path, account: tools.account, name: tools.name))
   }
 
-  private func run(_ arguments: [[UInt8]], _ place: Place) throws(DumpFailure) -> [UInt8] {
+  private func run(_ arguments: [[UInt8]], in place: Place) throws(DumpFailure) -> [UInt8] {
     var setting = Tools.Setting(directory: place.target.directory)
     setting.input = try place.input()
     let options = words("-bail", "-batch", "-init", "/dev/null")
@@ -95,7 +97,7 @@ struct SQLiteDump {
   }
 
   /// A file as a URI, which keeps its name from being an option and carries a parameter.
-  private static func uri(of path: [UInt8], _ parameter: String) -> [UInt8] {
+  private static func uri(of path: [UInt8], parameter: String) -> [UInt8] {
     Array("file:".utf8) + percentEncoded(path) { "%?#".utf8.contains($0) } + Array("?\(parameter)".utf8)
   }
 }

@@ -78,7 +78,7 @@ struct Tools {
     var (result, end) = (Result(), ChildEnd.exited(0))
     let tool = displayName(words[0].split(separator: slash).last ?? [])
     do {
-      end = try child(words, setting).run { bytes throws(Errno) in
+      end = try child(words, setting: setting).run { bytes throws(Errno) in
         if let onOutput { return try onOutput(bytes) }
         result.output += bytes
         if result.output.count > Self.longestOutput { throw Errno.fileTooLarge }
@@ -100,14 +100,14 @@ struct Tools {
     return result
   }
 
-  private func child(_ words: [[UInt8]], _ setting: Setting) -> ChildProgram {
+  private func child(_ words: [[UInt8]], setting: Setting) -> ChildProgram {
     let path = programs.directories.joined(separator: [UInt8(ascii: ":")])
     var variables: [(name: String, value: [UInt8])] = [
       ("PATH", Array(path)), ("HOME", account?.home ?? home), ("LANG", Array("C.UTF-8".utf8)),
     ]
     if let user = account?.name { variables.append(("USER", Array(user.utf8))) }
     var child = ChildProgram(
-      programs.process.map { entering($0, setting) + words } ?? words,
+      programs.process.map { entering(process: $0, setting: setting) + words } ?? words,
       environment: (variables + setting.variables).map { Array("\($0.name)=".utf8) + $0.value },
       timeoutSeconds: setting.cleansUp
         ? Self.cleaningSeconds : max(0, Double(timeoutSeconds) - (Clock.monotonic() - start)))
@@ -125,7 +125,7 @@ struct Tools {
   /// The words before those of a program that runs in the namespaces of a process.
   ///
   /// nsenter(1) needs root. The program gets the account, without any capability.
-  private func entering(_ process: Int32, _ setting: Setting) -> [[UInt8]] {
+  private func entering(process: Int32, setting: Setting) -> [[UInt8]] {
     let namespaces = ["--mount", "--uts", "--ipc", "--pid"] + (setting.keepsNetwork ? [] : ["--net"])
     let identity = account.map { ["--reuid", "\($0.user)", "--regid", "\($0.group)", "--clear-groups"] } ?? []
     let limits = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]

@@ -29,7 +29,7 @@ final class BaseWindow {
   func close() { source = nil }
 
   /// At least one byte from `position` on, valid until the next call; `position` must be inside.
-  func following(_ position: Int) throws -> UnsafeRawBufferPointer {
+  func following(position: Int) throws -> UnsafeRawBufferPointer {
     precondition(position >= 0 && position < byteCount)
     if position < start || position >= end {
       let goesOn = position == end && end > start
@@ -41,7 +41,7 @@ final class BaseWindow {
   }
 
   /// At least one byte that ends before `position`, valid until the next call; `position` must not be 0.
-  func preceding(_ position: Int) throws -> UnsafeRawBufferPointer {
+  func preceding(position: Int) throws -> UnsafeRawBufferPointer {
     precondition(position > 0 && position <= byteCount)
     if position <= start || position > end {
       let goesOn = position == start && end > start

@@ -116,7 +116,7 @@ public final class BlockIndex {
       try base.fill(chunk, at: position(of: number))
       for block in 0..<blocks {
         let window = chunk[(block * windowBytes)..<((block + 1) * windowBytes)]
-        insert(WeakSum.sum(of: UnsafeRawBufferPointer(rebasing: window)), number: number + block)
+        insert(sum: WeakSum.sum(of: UnsafeRawBufferPointer(rebasing: window)), number: number + block)
       }
       number += blocks
     }
@@ -132,13 +132,13 @@ public final class BlockIndex {
       windowBytes: signature.blockBytes, sumBits: 32, blockCount: blockCount)
     empty()
     isBuilt = true
-    for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number: number) }
+    for number in 0..<blockCount { insert(sum: UInt64(signature.weakSums[number]) << 32, number: number) }
   }
 
   /// The start of a block's window in the old version.
   func position(of number: Int) -> Int { min(number * blockBytes, byteCount - windowBytes) }
 
-  private func insert(_ sum: UInt64, number: Int) {
+  private func insert(sum: UInt64, number: Int) {
     let entry = sum & sumMask | UInt64(number)
     guard entry != Self.empty else { return }
     var slot = home(of: sum)
@@ -209,8 +209,8 @@ public final class BlockIndex {
     var done = 0
     while done < count {
       let part = min(count &- done, ScanPart.capacity)
-      rolling.roll(part, from: bytes + done, windowBytes: windowBytes, into: scanned.sums)
-      let found = filterPart(part)
+      rolling.roll(count: part, from: bytes + done, windowBytes: windowBytes, into: scanned.sums)
+      let found = filterPart(count: part)
       for number in 0..<found {
         let sum = scanned.sums[scanned.offsets[number]]
         credit &-= 1
@@ -227,7 +227,7 @@ public final class BlockIndex {
   ///
   /// The loops have no branches. The processor would mispredict one whenever a sum passes, and notice only after a
   /// wait for memory. Without branches it waits for many words at once.
-  private func filterPart(_ count: Int) -> Int {
+  private func filterPart(count: Int) -> Int {
     let (filter, filterMask) = (filter, filterMask)
     let (sums, offsets) = (scanned.sums, scanned.offsets)
     // One position in 16 passes by its first bit; only then is the second bit checked.

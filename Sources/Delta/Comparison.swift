@@ -1,16 +1,16 @@
 /// Measures how far two byte runs agree, eight bytes at a time; both must be readable for `count` bytes.
 enum Comparison {
   /// The number of equal bytes from the first one on, at most `count`.
-  static func prefix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Int {
+  static func prefix(of a: UnsafeRawPointer, and b: UnsafeRawPointer, count: Int) -> Int {
     var at = 0
     while at &+ 32 <= count {
-      let first = difference(a, b, offset: at) | difference(a, b, offset: at &+ 8)
-      let second = difference(a, b, offset: at &+ 16) | difference(a, b, offset: at &+ 24)
+      let first = difference(of: a, and: b, offset: at) | difference(of: a, and: b, offset: at &+ 8)
+      let second = difference(of: a, and: b, offset: at &+ 16) | difference(of: a, and: b, offset: at &+ 24)
       if first | second != 0 { break }
       at &+= 32
     }
     while at &+ 8 <= count {
-      let found = difference(a, b, offset: at)
+      let found = difference(of: a, and: b, offset: at)
       if found != 0 { return at &+ UInt64(littleEndian: found).trailingZeroBitCount / 8 }
       at &+= 8
     }
@@ -19,10 +19,10 @@ enum Comparison {
   }
 
   /// The number of equal bytes from the last one backwards, at most `count`; the pointers are the runs' ends.
-  static func suffix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Int {
+  static func suffix(of a: UnsafeRawPointer, and b: UnsafeRawPointer, count: Int) -> Int {
     var at = 0
     while at &+ 8 <= count {
-      let found = difference(a, b, offset: -8 &- at)
+      let found = difference(of: a, and: b, offset: -8 &- at)
       if found != 0 { return at &+ UInt64(littleEndian: found).leadingZeroBitCount / 8 }
       at &+= 8
     }
@@ -31,7 +31,7 @@ enum Comparison {
   }
 
   @inline(__always)
-  static func difference(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, offset: Int) -> UInt64 {
+  static func difference(of a: UnsafeRawPointer, and b: UnsafeRawPointer, offset: Int) -> UInt64 {
     a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
       ^ b.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }

@@ -101,13 +101,13 @@ public final class DeltaFinder {
       while position < last {
         let passed = index.scan(
           window.pointer(at: position), count: last - position, rolling: &rolling, credit: &credit)
-        earn(passed, gain: gain)
+        earn(byteCount: passed, gain: gain)
         position += passed
         guard position < last else { break }
         if let place = try verify(using: index, sum: rolling.sum) { return place }
         let rest = min(credit < 0 ? Self.restBytes : 1, last - position)
-        rolling.move(rest, from: window.pointer(at: position), windowBytes: windowBytes)
-        earn(rest, gain: gain)
+        rolling.move(count: rest, from: window.pointer(at: position), windowBytes: windowBytes)
+        earn(byteCount: rest, gain: gain)
         position += rest
       }
       try sendHeldLiteral(emit: emit)
@@ -144,7 +144,7 @@ public final class DeltaFinder {
     return try verify(using: index, sum: sum)
   }
 
-  private func earn(_ byteCount: Int, gain: Int) {
+  private func earn(byteCount: Int, gain: Int) {
     // A search reaches this limit only after days; it keeps the sum from overflowing.
     credit = min(credit &+ byteCount &* gain, 1 << 50)
   }
@@ -161,7 +161,7 @@ public final class DeltaFinder {
   /// Sends the literal before `end`; loads the window up to there.
   func sendLiteral(upTo end: Int, emit: (DeltaInstruction) throws -> Void) throws {
     try window.load(through: end, keeping: literalStart)
-    if base.byteCount > 0, refining.isWorth(end - literalStart) {
+    if base.byteCount > 0, refining.isWorth(byteCount: end - literalStart) {
       refining.tried(hasFound: try sendParts(upTo: end, emit: emit), rest: end - literalStart)
     }
     try joiner.literal(window.bytes(in: literalStart..<end), emit: emit)
@@ -190,7 +190,7 @@ struct Refining {
   private var nextPause = firstPause
 
   /// True if a literal of `byteCount` bytes is worth a comparison; to be called once for each literal.
-  mutating func isWorth(_ byteCount: Int) -> Bool {
+  mutating func isWorth(byteCount: Int) -> Bool {
     guard byteCount >= DeltaFinder.leastCopyBytes else { return false }
     guard pause > 0 else { return true }
     pause -= byteCount

@@ -77,7 +77,7 @@ extension DeltaFinder {
         before: middle, place: middle + displacement, atMost: min(distance, middle + displacement))
       let needed = max(windowBytes - back, 0)
       if try equalBytes(at: middle, place: middle + displacement, atMost: needed) == needed,
-        isTrusted && distance - back <= windowBytes || mayPass(distance - back)
+        isTrusted && distance - back <= windowBytes || mayPass(byteCount: distance - back)
       {
         position = middle - back
         try take(at: position + displacement, equal: windowBytes, emit: emit)
@@ -89,7 +89,7 @@ extension DeltaFinder {
   }
 
   /// True if a literal of `byteCount` bytes needs no lookup; counts it as skipped.
-  private func mayPass(_ byteCount: Int) -> Bool {
+  private func mayPass(byteCount: Int) -> Bool {
     guard byteCount <= passableBytes else { return false }
     passedBytes += byteCount
     return true
@@ -155,9 +155,9 @@ extension DeltaFinder {
     while equal < limit {
       let at = start + equal
       try window.load(through: mayPass ? at + 1 : start + limit, keeping: mayPass ? at : literalStart)
-      let old = try base.following(place + equal)
+      let old = try base.following(position: place + equal)
       let count = min(old.count, window.end - at, limit - equal)
-      let found = Comparison.prefix(window.pointer(at: at), old.baseAddress!, count: count)
+      let found = Comparison.prefix(of: window.pointer(at: at), and: old.baseAddress!, count: count)
       comparedBytes += found + 1
       equal += found
       if found < count { break }
@@ -170,9 +170,10 @@ extension DeltaFinder {
   private func equalBytes(before end: Int, place: Int, atMost limit: Int) throws -> Int {
     var equal = 0
     while equal < limit {
-      let old = try base.preceding(place - equal)
+      let old = try base.preceding(position: place - equal)
       let count = min(old.count, limit - equal)
-      let found = Comparison.suffix(window.pointer(at: end - equal), old.baseAddress! + old.count, count: count)
+      let found = Comparison.suffix(
+        of: window.pointer(at: end - equal), and: old.baseAddress! + old.count, count: count)
       comparedBytes += found + 1
       equal += found
       if found < count { break }
@@ -189,7 +190,7 @@ extension DeltaFinder {
     var hasFound = false
     var at = max(literalStart, -displacement)
     while end - at >= Self.leastCopyBytes, at + displacement < base.byteCount {
-      let old = try base.following(at + displacement)
+      let old = try base.following(position: at + displacement)
       let count = min(old.count, end - at)
       if try sendParts(from: at, old: old.baseAddress!, count: count, emit: emit) { hasFound = true }
       at += count
@@ -207,12 +208,12 @@ extension DeltaFinder {
     // Checks eight bytes of every sixteen: a run of 32 equal bytes contains such eight, whatever its start.
     while at + 8 <= count {
       comparedBytes += 8
-      guard Comparison.difference(new, old, offset: at) == 0 else {
+      guard Comparison.difference(of: new, and: old, offset: at) == 0 else {
         at += 16
         continue
       }
-      let first = at - Comparison.suffix(new + at, old + at, count: at - searched)
-      let end = at + 8 + Comparison.prefix(new + at + 8, old + at + 8, count: count - at - 8)
+      let first = at - Comparison.suffix(of: new + at, and: old + at, count: at - searched)
+      let end = at + 8 + Comparison.prefix(of: new + at + 8, and: old + at + 8, count: count - at - 8)
       comparedBytes += end - first
       if end - first >= Self.leastCopyBytes {
         try joiner.literal(window.bytes(in: literalStart..<start + first), emit: emit)

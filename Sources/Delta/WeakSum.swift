@@ -98,7 +98,7 @@ struct RollingSum {
   ///
   /// `sums` gets the sums of the windows that it leaves behind.
   mutating func roll(
-    _ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int, into sums: UnsafeMutablePointer<UInt64>
+    count: Int, from bytes: UnsafeRawPointer, windowBytes: Int, into sums: UnsafeMutablePointer<UInt64>
   ) {
     let square = WeakSum.multiplier &* WeakSum.multiplier
     let leaving = leaving
@@ -128,7 +128,7 @@ struct RollingSum {
   }
 
   /// Moves the window by `count` bytes without storing the sums on the way.
-  mutating func move(_ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
+  mutating func move(count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
     for at in 0..<max(count, 0) { inner = sum &+ change(bytes + at, windowBytes: windowBytes, leaving: leaving) }
   }
 }

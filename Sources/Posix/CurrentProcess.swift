@@ -134,7 +134,7 @@ public enum CurrentProcess {
   }
 
   /// Lets the terminal of standard input show what is typed, or not; `tcsetattr(3)`.
-  public static func setEcho(_ on: Bool) { _ = tr_set_echo(StandardStream.input.rawValue, on ? 1 : 0) }
+  public static func setEcho(on: Bool) { _ = tr_set_echo(StandardStream.input.rawValue, on ? 1 : 0) }
 
   /// Writes all bytes to a standard stream. A remembered signal ends the wait for the reader (`interrupted`);
   /// `write(2)`.

@@ -132,7 +132,7 @@ extension Descriptor {
   }
 
   /// True if `isMeant` is true of this directory, or of one above it.
-  public borrowing func isAtOrBelow(_ isMeant: (FileStatus) -> Bool) throws(Errno) -> Bool {
+  public borrowing func isAtOrBelow(where isMeant: (FileStatus) -> Bool) throws(Errno) -> Bool {
     var status = try status()
     var above = try parentDirectory()
     while true {

@@ -78,7 +78,9 @@ extension Descriptor {
       identity.volume = status.id
     // F2FS: f_fsid is the device's number; the kernel has reported the UUID since Linux 6.9.
     case 0xf2f5_2010:
-      if let uuid = try? folded({ tr_file_system_uuid(raw, $0) }) { (identity.number, identity.volume) = (uuid, uuid) }
+      if let uuid = try? folded(reading: { tr_file_system_uuid(raw, $0) }) {
+        (identity.number, identity.volume) = (uuid, uuid)
+      }
     default: break
     }
     if identity.volume == 0 { identity.volume = try mountNumber() }
@@ -117,7 +119,7 @@ extension Descriptor {
 }
 
 /// The combined halves of a UUID.
-private func folded(_ read: (UnsafeMutablePointer<UInt8>) -> Int) throws(Errno) -> UInt64 {
+private func folded(reading read: (UnsafeMutablePointer<UInt8>) -> Int) throws(Errno) -> UInt64 {
   var uuid = [UInt8](repeating: 0, count: 16)
   _ = try perform(.ioctl) { uuid.withUnsafeMutableBufferPointer { read($0.baseAddress!) } }
   return uuid.withUnsafeBytes {

@@ -25,7 +25,7 @@ public struct RateLimiter: Sendable {
     }
   }
 
-  public mutating func consume(_ count: Int) { tokens -= Double(count) }
+  public mutating func consume(byteCount count: Int) { tokens -= Double(count) }
 }
 
 /// A rate limiter of several threads.
@@ -38,13 +38,13 @@ public final class SharedRateLimiter: Sendable {
   public func take(upTo count: Int) -> Int {
     limiter.withLock { limiter in
       let taken = min(count, limiter.waitForTokens())
-      limiter.consume(taken)
+      limiter.consume(byteCount: taken)
       return taken
     }
   }
 
   /// Waits until that many bytes may have been moved, or a signal came.
-  public func pace(_ byteCount: Int) {
+  public func pace(byteCount: Int) {
     var left = byteCount
     while left > 0, CurrentProcess.rememberedSignal == nil { left -= take(upTo: left) }
   }

@@ -25,7 +25,7 @@ public final class SideThread {
   }
 
   /// Starts `work` on the thread, after the previous task is done.
-  public func begin(_ work: @escaping () -> Void) {
+  public func begin(work: @escaping () -> Void) {
     wait()
     guard thread != nil else { return work() }
     state.change { $0.work = work }

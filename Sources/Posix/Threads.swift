@@ -40,7 +40,7 @@ public final class Gate: @unchecked Sendable {
 public func runThreads(_ count: Int, body: @escaping @Sendable (Int) -> Void) {
   let others = ThreadGroup()
   // Fewer threads can do the same work.
-  for index in 1..<max(count, 1) where !others.start({ body(index) }) { break }
+  for index in 1..<max(count, 1) where !others.start(body: { body(index) }) { break }
   body(0)
   others.join()
 }
@@ -52,7 +52,7 @@ public final class ThreadGroup: Sendable {
   public init() {}
 
   /// Returns false if no thread can be created.
-  public func start(_ body: @escaping @Sendable () -> Void) -> Bool {
+  public func start(body: @escaping @Sendable () -> Void) -> Bool {
     threads.withLock { threads in
       guard let thread = try? BackgroundThread(running: body) else { return false }
       threads.append(thread)

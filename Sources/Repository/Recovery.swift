@@ -126,7 +126,7 @@ extension Publication {
     case .finishExpiry(let name): try repository.retirement.finishExpiring(name)
     case .keepAsSpare:
       let mayKeep = !repository.hasLostWrites.load(ordering: .relaxed)
-      let isSpare = mayKeep ? try repository.retirement.keepAsSpare(found, of: pending) : false
+      let isSpare = mayKeep ? try repository.retirement.keepAsSpare(named: found, of: pending) : false
       if !isSpare { try repository.retirement.discard(found, of: pending) }
     case .discard: try repository.retirement.discard(found, of: pending)
     case .removeFile: try pending.descriptor.unlink(found.span)

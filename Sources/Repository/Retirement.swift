@@ -46,7 +46,7 @@ public struct Retirement {
     var isSpare = false
     if try repository.hasTree(of: name) {
       do throws(Errno) {
-        isSpare = asSpare ? try keepAsSpare(found, of: repository.root) : false
+        isSpare = asSpare ? try keepAsSpare(named: found, of: repository.root) : false
         if !isSpare { try discard(found, of: repository.root) }
       } catch {
         let catalogs = try repository.catalogs
@@ -65,7 +65,7 @@ public struct Retirement {
   }
 
   /// Makes a directory the spare. Returns false if a spare exists already.
-  func keepAsSpare(_ name: [UInt8], of directory: Directory) throws(Errno) -> Bool {
+  func keepAsSpare(named name: [UInt8], of directory: Directory) throws(Errno) -> Bool {
     let spare = try repository.control.directory(path: [Repository.spareName])
     guard try spare.names().isEmpty else { return false }
     try directory.descriptor.rename(name.span, to: spare.descriptor, as: name.span)
@@ -74,11 +74,11 @@ public struct Retirement {
 
   /// Moves an entry to `trash` under a unique name.
   public func discard(_ name: [UInt8], of directory: Directory) throws(Errno) {
-    try Self.move(name, of: directory, to: try repository.control.directory(path: [Repository.trashName]))
+    try Self.move(named: name, of: directory, to: try repository.control.directory(path: [Repository.trashName]))
   }
 
   /// Moves an entry to an open `trash` under a unique name. Needs no further descriptor.
-  public static func move(_ name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
+  public static func move(named name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
     let unique = try uniqueName()
     do { try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span) } catch {
       // An ordinary user can move a directory to another parent only if the directory itself is writable.

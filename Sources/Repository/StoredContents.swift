@@ -21,7 +21,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
   ) throws -> String? {
     guard let path = requests.popFirst() else { return "\(Errno.noSuchEntry)" }
     let file: StoredFile
-    do { file = try open(path) } catch let error as Errno { return try problem(error) }
+    do { file = try open(at: path) } catch let error as Errno { return try problem(error) }
     let status = file.status
     guard status.size == byteCount else { return "its size is \(status.size) and not \(byteCount) bytes" }
     var position: UInt64 = 0
@@ -54,9 +54,9 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
     return error == .invalid ? "it is no regular file" : "\(error)"
   }
 
-  private func open(_ path: TreePath) throws -> StoredFile {
+  private func open(at path: TreePath) throws -> StoredFile {
     guard let name = path.last else { throw Errno.invalid }
-    let directory = try openDirectory(path.dropLast())
+    let directory = try openDirectory(at: path.dropLast())
     // Opening a device can do harm, so the kind is checked first.
     guard try directory.descriptor.status(of: name.span).kind == .regular else { throw Errno.invalid }
     let descriptor = try directory.descriptor.openToRead(name.span)
@@ -64,7 +64,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
     return StoredFile(of: descriptor, status: status)
   }
 
-  private func openDirectory(_ path: TreePath) throws -> Directory {
+  private func openDirectory(at path: TreePath) throws -> Directory {
     if let last, last.path == path { return last.directory }
     let directory = try repository.openTree(of: name).directory(path: path)
     last = (path, directory)

@@ -49,7 +49,7 @@ public struct LocalTime: Hashable, Sendable {
 
 extension SnapshotSet {
   /// True if two instants are in the same period.
-  public func isSamePeriod(_ a: LocalTime, _ b: LocalTime) -> Bool { key(of: a) == key(of: b) }
+  public func isSamePeriod(_ a: LocalTime, as b: LocalTime) -> Bool { key(of: a) == key(of: b) }
 
   /// The key of a period of local time. It is equal for two instants in the same period.
   func key(of time: LocalTime) -> [Int] {

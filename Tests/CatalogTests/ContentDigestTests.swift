@@ -60,7 +60,7 @@ import Testing
         let piece = rest.prefix(Int.random(in: 1...most, using: &random))
         rest = rest.dropFirst(piece.count)
         if piece.allSatisfy({ $0 == 0 }), Bool.random(using: &random) {
-          hasher.updateZeros(UInt64(piece.count))
+          hasher.updateZeros(byteCount: UInt64(piece.count))
         } else {
           piece.withUnsafeBytes { hasher.update($0) }
         }
@@ -77,11 +77,11 @@ import Testing
   func hugeHoles() {
     let hasher = ContentHasher()
     hasher.reset()
-    hasher.updateZeros(UInt64(Int64.max))
+    hasher.updateZeros(byteCount: UInt64(Int64.max))
     let first = hasher.finish()
     #expect(first.isSparse)
-    hasher.updateZeros(1 << 62)
-    hasher.updateZeros(UInt64(Int64.max) - (1 << 62))
+    hasher.updateZeros(byteCount: 1 << 62)
+    hasher.updateZeros(byteCount: UInt64(Int64.max) - (1 << 62))
     #expect(hasher.finish() == first)
   }
 

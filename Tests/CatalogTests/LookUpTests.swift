@@ -29,7 +29,7 @@ import Testing
     for number in 0..<files {
       for directory in 0..<directories {
         let inode = UInt64(directory * files + number + 1)
-        let folder = try #require(index.directoriesHolding(inode, on: .unknown).first { _ in true })
+        let folder = try #require(index.directoriesHolding(inode: inode, on: .unknown).first { _ in true })
         let found = try #require(try reader.findDirectory(index.path(of: folder)))
         let row = try #require(try found.file(sourceInode: inode))
         #expect(row.hints.sourceInode == inode && Array(found.record.bytes[row.name]) == name("file\(10_000 + number)"))

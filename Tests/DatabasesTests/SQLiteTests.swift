@@ -78,7 +78,7 @@ import Testing
       (target.name, target.kind, target.path) = ("notes", .sqlite, link.text)
       let loader = try DumpLoader(into: target, programs: ProgramSearch(path: Array(pinnedEnvironment["PATH"]!.utf8)))
       let options = LoadOptions(moment: Timestamp(seconds: 0, nanoseconds: 0))
-      #expect(throws: DumpFailure.self) { try loader.plan([link.lastComponent.bytes], options) }
+      #expect(throws: DumpFailure.self) { try loader.plan([link.lastComponent.bytes], options: options) }
     }
     // The operator may know better.
     #expect(throws: Never.self) { try Trial(table(home / "link.db", "user = \"root\"")).dump }
@@ -121,7 +121,7 @@ import Testing
     let loader = try DumpLoader(into: target, programs: ProgramSearch(path: Array(pinnedEnvironment["PATH"]!.utf8)))
     var options = LoadOptions(moment: Timestamp(seconds: 0, nanoseconds: 0))
     options.replaces = true
-    func steps() throws -> [LoadStep] { try loader.plan([path.lastComponent.bytes], options) }
+    func steps() throws -> [LoadStep] { try loader.plan([path.lastComponent.bytes], options: options) }
     #expect(try steps().first?.state == .occupied(connections: 0))
     // It stays open until its input ends.
     let reader = try RunningCommand("sh", ["-c", "exec sleep 60 < \"$0\"", path])
@@ -132,7 +132,7 @@ import Testing
     try tool("sqlite3", [path, "DELETE FROM t"])
     try Tree(place.path).write("copy.treering-new", "half")
     let dump = try Directory(Descriptor.open(path: trial.directory.path.bytes, [.read, .directory]))
-    _ = try loader.load(try steps(), from: dump, at: trial.directory.path.bytes, options)
+    _ = try loader.load(try steps(), from: dump, at: trial.directory.path.bytes, options: options)
     #expect(try tool("sqlite3", [path, "SELECT count(*) FROM t"]) == Array("20000\n".utf8))
     #expect(try Tree(place.path).names().filter { $0.text.hasPrefix("copy_20") && !$0.text.contains("-") }.count == 1)
     #expect(!Tree(place.path).exists("copy.treering-new"))

@@ -53,8 +53,8 @@ import Testing
       bytes.withUnsafeBytes { raw in
         var rolling = RollingSum(of: UnsafeRawBufferPointer(rebasing: raw[..<window]))
         var moved = rolling
-        rolling.roll(count, from: raw.baseAddress!, windowBytes: window, into: sums)
-        moved.move(count, from: raw.baseAddress!, windowBytes: window)
+        rolling.roll(count: count, from: raw.baseAddress!, windowBytes: window, into: sums)
+        moved.move(count: count, from: raw.baseAddress!, windowBytes: window)
         #expect(rolling.sum == moved.sum)
         #expect(rolling.sum == referenceSum(Array(bytes[count..<count + window])))
         moved.sum = 5

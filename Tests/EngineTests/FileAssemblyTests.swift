@@ -27,7 +27,7 @@ struct FileAssemblyTests {
         let isZero = Int.random(in: 0..<4, using: &random) == 0
         let piece = isZero ? [UInt8](repeating: 0, count: count) : random.bytes(count)
         if isZero, Bool.random(using: &random) {
-          try assembly.appendZeros(UInt64(count))
+          try assembly.appendZeros(byteCount: UInt64(count))
         } else if Bool.random(using: &random) {
           try piece.withUnsafeBytes { try assembly.append($0) }
         } else {

@@ -18,11 +18,13 @@ struct BlindSpotSearch {
 
   func all() -> [AuditFacts.BlindSpot] {
     (fileSystems + homes + servers + dataDirectories).filter { spot in
-      !file.settings.audit.ignore.contains { spot.path == $0 || Self.isBelow(Array(spot.path.utf8), Array($0.utf8)) }
+      !file.settings.audit.ignore.contains {
+        spot.path == $0 || Self.isBelow(path: Array(spot.path.utf8), directory: Array($0.utf8))
+      }
     }
   }
 
-  private static func isBelow(_ path: [UInt8], _ directory: [UInt8]) -> Bool {
+  private static func isBelow(path: [UInt8], directory: [UInt8]) -> Bool {
     TreePath(parsing: path).starts(with: TreePath(parsing: directory))
   }
 
@@ -55,16 +57,17 @@ struct BlindSpotSearch {
   /// True if a source holds the mount, or is on it.
   private func isCovered(_ mount: MountLine) -> Bool {
     sources.contains {
-      Self.isBelow($0.path, mount.point)
+      Self.isBelow(path: $0.path, directory: mount.point)
         && !mountPoints(between: mount.point, and: $0.path)
-        || Self.isBelow(mount.point, $0.path) && (!$0.isOneFileSystem || mount.point == $0.path)
+        || Self.isBelow(path: mount.point, directory: $0.path) && (!$0.isOneFileSystem || mount.point == $0.path)
     }
   }
 
   /// True if a path is on a further mount below a mount.
   private func mountPoints(between mount: [UInt8], and path: [UInt8]) -> Bool {
     (MountLine.all() ?? []).contains {
-      $0.point != mount && Self.isBelow($0.point, mount) && Self.isBelow(path, $0.point)
+      $0.point != mount && Self.isBelow(path: $0.point, directory: mount)
+        && Self.isBelow(path: path, directory: $0.point)
     }
   }
 
@@ -72,7 +75,9 @@ struct BlindSpotSearch {
     Set(Account.homes()).sorted { $0.lexicographicallyPrecedes($1) }.compactMap { home in
       guard home.first == slash, home != [slash], let real = try? CurrentProcess.realPath(home),
         (try? Descriptor.open(path: real, .pathOnly).status().kind) == .directory,
-        !sources.contains(where: { Self.isBelow(home, $0.path) || Self.isBelow(real, $0.path) })
+        !sources.contains(where: {
+          Self.isBelow(path: home, directory: $0.path) || Self.isBelow(path: real, directory: $0.path)
+        })
       else { return nil }
       return AuditFacts.BlindSpot(.home, at: displayName(home))
     }

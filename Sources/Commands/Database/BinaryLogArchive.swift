@@ -23,7 +23,7 @@ struct BinaryLogArchive {
   }
 
   /// The failure that the logs of a server must not go to the archive of another.
-  static func another(_ path: [UInt8], _ reason: String) -> Failure {
+  static func another(at path: [UInt8], because reason: String) -> Failure {
     Failure(
       .refused, "the archive \(displayName(path)) has the binary logs of another server: \(reason)", path: path,
       hint:
@@ -41,7 +41,8 @@ struct BinaryLogArchive {
     state.newestIsWhole = BinaryLogPlan(logs: logs, dumps: Array(dumps.prefix(1))).gaps.isEmpty
     // The log of a dump is open at that time, so no later one can be in the archive then.
     if let began, let place = dumps.first, let newest, newest > place.log, let stored = state.stored, stored < began {
-      let other = Self.another(archive.path, "its \(displayName(newest.text)) is older than the newest dump")
+      let other = Self.another(
+        at: archive.path, because: "its \(displayName(newest.text)) is older than the newest dump")
       state.problem = "\(other)"
     }
     return state

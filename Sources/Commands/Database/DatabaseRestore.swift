@@ -213,7 +213,7 @@ struct DatabaseRestore {
     let databases = try chosenDatabases(of: dump)
     let (loader, steps) = try reporting {
       let loader = try DumpLoader(into: target, programs: .ofEnvironment)
-      return (loader, try loader.plan(databases, options))
+      return (loader, try loader.plan(databases, options: options))
     }
     try refuse(steps, target: target)
     let texts = steps.map { text(of: $0, from: moment.text()) }
@@ -231,12 +231,12 @@ struct DatabaseRestore {
     let work = try PrivateDirectory(below: workDirectory(for: target), forBytes: dump.byteCount)
     defer { work.remove() }
     let (staged, shortage) = try moment.stage(databases: steps.map(\.database), for: target, below: work)
-    var result = try reporting { try loader.load(steps, from: staged.directory, at: staged.path, options) }
+    var result = try reporting { try loader.load(steps, from: staged.directory, at: staged.path, options: options) }
     for warning in result.warnings { Console.warn(warning) }
     result.warnings += shortage.warnings
     answer.add(result, elapsedSeconds: Clock.monotonic() - start)
     let reached = moment.text(reached: shortage.reached)
-    common.answer(answer, lines: lines(for: steps, result, from: reached, by: loader, at: target))
+    common.answer(answer, lines: lines(for: steps, result: result, from: reached, by: loader, at: target))
     return result.warnings.isEmpty ? .done : .warnings
   }
 
@@ -308,7 +308,7 @@ struct DatabaseRestore {
   }
 
   private func lines(
-    for steps: [LoadStep], _ result: LoadResult, from moment: String, by loader: DumpLoader,
+    for steps: [LoadStep], result: LoadResult, from moment: String, by loader: DumpLoader,
     at target: DatabaseConfiguration
   ) -> [String] {
     var lines: [String] = []

@@ -59,7 +59,8 @@ struct LogArchiving {
       conflict = common
     }
     guard let conflict else { return }
-    throw BinaryLogArchive.another(archive.path, "its \(displayName(conflict.text)) is not that of the server")
+    throw BinaryLogArchive.another(
+      at: archive.path, because: "its \(displayName(conflict.text)) is not that of the server")
   }
 }
 

@@ -125,9 +125,9 @@ struct MomentRestore {
     let logs = try fetchLogs(below: work, reached: &reached)
     do {
       if dump.isPhysical {
-        try buildOfFiles(at: path, logs, by: recovery)
+        try buildOfFiles(at: path, logs: logs, by: recovery)
       } else {
-        try buildOfStatements(at: path, logs, by: recovery, below: work)
+        try buildOfStatements(at: path, logs: logs, by: recovery, below: work)
       }
     } catch {
       do throws(Errno) { try Directory(Descriptor.open(path: path, [.read, .directory])).removeContent() } catch let
@@ -138,10 +138,10 @@ struct MomentRestore {
       try checkForSignal()
       throw (error as? DumpFailure)?.reported ?? error
     }
-    return (shortage(reached: reached), startCommand(path, account: recovery.account))
+    return (shortage(reached: reached), startCommand(at: path, account: recovery.account))
   }
 
-  private func buildOfFiles(at path: [UInt8], _ logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery) throws {
+  private func buildOfFiles(at path: [UInt8], logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery) throws {
     // The logs of the dump are no part of the data.
     let databases = dump.entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
     try dump.stage(databases: databases, of: store, to: path, threads: command.threads.count, common: command.common)
@@ -151,18 +151,18 @@ struct MomentRestore {
         throw Failure.writing("change the owner of", at: path, because: error)
       }
     }
-    if let logs { try recovery.rollForward(data, at: path, logs) }
+    if let logs { try recovery.rollForward(data, at: path, logs: logs) }
   }
 
   private func buildOfStatements(
-    at path: [UInt8], _ logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery, below work: PrivateDirectory
+    at path: [UInt8], logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery, below work: PrivateDirectory
   ) throws {
     try dump.stage(
       databases: dump.contents, of: store, to: work.path(of: "dump"), threads: command.threads.count,
       common: command.common)
     try makeDirectory(at: path)
     let (staged, data) = (try work.open("dump"), try Directory(Descriptor.open(path: path, [.read, .directory])))
-    try recovery.build(staged.directory, at: staged.path, databases: dump.contents, into: data, at: path, logs)
+    try recovery.build(staged.directory, at: staged.path, databases: dump.contents, into: data, at: path, logs: logs)
   }
 
   private func makeDirectory(at path: [UInt8]) throws(Failure) {
@@ -174,7 +174,7 @@ struct MomentRestore {
   }
 
   /// The command line that starts a server on the data directory.
-  private func startCommand(_ path: [UInt8], account: Account?) -> [[UInt8]] {
+  private func startCommand(at path: [UInt8], account: Account?) -> [[UInt8]] {
     func word(_ text: String) -> [UInt8] { Array(text.utf8) }
     let options = dump.isPhysical ? word("--defaults-file=") + path + word("/backup-my.cnf") : word("--no-defaults")
     return (account?.runWords ?? []) + [word("mariadbd"), options, word("--datadir=") + path, word("--tmpdir=") + path]

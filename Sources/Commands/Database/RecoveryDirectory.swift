@@ -96,9 +96,9 @@ struct RecoveryDirectory {
         let time = CalendarTime(seconds: seconds).rfc3339.replacing("T", with: " ").replacing("Z", with: "+00")
         settings += "recovery_target_time = \(Self.quoted(time))\nrecovery_target_action = 'promote'\n"
       }
-      try write(Array("recovery.signal".utf8), "", in: directory)
+      try write(file: Array("recovery.signal".utf8), text: "", in: directory)
     }
-    try write(Array("postgresql.auto.conf".utf8), settings, in: directory)
+    try write(file: Array("postgresql.auto.conf".utf8), text: settings, in: directory)
     // Debian keeps these elsewhere. A recovery without connections needs no setting of the old server.
     for (name, text) in [
       (
@@ -107,7 +107,7 @@ struct RecoveryDirectory {
       ),
       ("pg_hba.conf", "local all all peer\n"),
     ] where try directory.descriptor.statusIfPresent(of: Array(name.utf8).span) == nil {
-      try write(Array(name.utf8), text, in: directory)
+      try write(file: Array(name.utf8), text: text, in: directory)
     }
   }
 
@@ -129,7 +129,7 @@ struct RecoveryDirectory {
   }
 
   /// Appends to a file, which may be new.
-  private func write(_ name: [UInt8], _ text: String, in directory: Directory) throws {
+  private func write(file name: [UInt8], text: String, in directory: Directory) throws {
     let file = try directory.descriptor.open(name.span, [.write, .create, .append], mode: 0o600)
     try file.write(Array(text.utf8))
     try file.synchronize()

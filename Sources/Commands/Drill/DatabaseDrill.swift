@@ -153,7 +153,7 @@ struct DatabaseDrill {
   ) throws -> ScratchServer {
     try ScratchServer(
       for: kind, named: displayName(dump.record.name),
-      programs: namespaces.map { .ofEnvironment.entering($0.process) } ?? .ofEnvironment, in: place.directory,
+      programs: namespaces.map { .ofEnvironment.entering(process: $0.process) } ?? .ofEnvironment, in: place.directory,
       at: place.path)
   }
 

@@ -43,7 +43,7 @@ struct DrillSocket {
   }
 
   /// Copies the file of an SQLite database to its place. The paths are those of the drill, so no link leads out of it.
-  func placeFile(_ name: [UInt8], of settings: DatabaseConfiguration, in namespaces: DrillNamespaces) throws {
+  func placeFile(named name: [UInt8], of settings: DatabaseConfiguration, in namespaces: DrillNamespaces) throws {
     guard settings.kind == .sqlite, let target = settings.path else { return }
     let copy = place + Array("/dump/".utf8) + name
     let script = "mkdir -p \"${2%/*}\" && cp \"$1\" \"$2\""

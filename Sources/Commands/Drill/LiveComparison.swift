@@ -75,13 +75,13 @@ final class LiveComparison {
     let isTrusted = row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
     let name = path.last ?? []
     do throws(Errno) {
-      guard let (directory, present) = try find(name, at: path) else { return .gone }
+      guard let (directory, present) = try find(named: name, at: path) else { return .gone }
       guard LiveState.needsContent(of: present, recorded: recorded) else {
         return LiveState.judge(present: present, recorded: recorded, isTrusted: isTrusted, isEqual: nil)
       }
       let copy = try restored.directory(path: path.dropLast()).descriptor.openToRead(name.span)
       let file = try directory.descriptor.openToRead(name.span)
-      let isEqual = try isEqual(file, copy)
+      let isEqual = try isEqual(file, to: copy)
       // A file that changes while it is read is no damage.
       guard FileState(try file.status()) == present else { return .changed }
       return LiveState.judge(present: present, recorded: recorded, isTrusted: isTrusted, isEqual: isEqual)
@@ -89,7 +89,7 @@ final class LiveComparison {
   }
 
   /// The directory and the state of a source's file; `nil` if it is gone. Below the source, no link is followed.
-  private func find(_ name: [UInt8], at path: TreePath) throws(Errno) -> (Directory, FileState)? {
+  private func find(named name: [UInt8], at path: TreePath) throws(Errno) -> (Directory, FileState)? {
     do throws(Errno) {
       // The only file of a source has its directory in place of the source's.
       let root = roots.innermost(around: path.dropLast()) ?? path.dropLast()
@@ -102,7 +102,7 @@ final class LiveComparison {
     }
   }
 
-  private func isEqual(_ a: borrowing Descriptor, _ b: borrowing Descriptor) throws(Errno) -> Bool {
+  private func isEqual(_ a: borrowing Descriptor, to b: borrowing Descriptor) throws(Errno) -> Bool {
     while true {
       let count = try Self.fill(buffers[0], from: a)
       guard try Self.fill(buffers[1], from: b) == count,

@@ -35,7 +35,7 @@ struct TableDrill {
     var recovery = DrillAnswer.Recovery(
       rtoSeconds: drill.rtoSeconds, freshWithinSeconds: drill.freshWithinSeconds)
     do {
-      try recover(into: &copy, &recovery, at: now)
+      try recover(into: &copy, recovery: &recovery, at: now)
       copy.recovery = recovery
       copy.conclude()
     } catch {
@@ -58,7 +58,7 @@ struct TableDrill {
   // MARK: Steps
 
   private func recover(
-    into copy: inout DrillAnswer.Copy, _ recovery: inout DrillAnswer.Recovery, at now: Timestamp
+    into copy: inout DrillAnswer.Copy, recovery: inout DrillAnswer.Recovery, at now: Timestamp
   ) throws {
     recovery.failedStep = "open"
     guard CurrentProcess.effectiveUser == 0 else {
@@ -93,7 +93,7 @@ struct TableDrill {
     let links = servers.compactMap { sockets[$0].link }
     let group = ControlGroup(named: splitLast(of: place.directory.path).name, limits: drill.limits)
     if let problem = group.problem { recovery.notes.append(problem) }
-    let base = try makeBase(in: place.directory, &recovery)
+    let base = try makeBase(in: place.directory, recovery: &recovery)
     let namespaces = try DrillNamespaces(
       root: root.path, work: try place.directory.make("hidden").path, base: base,
       restored: drill.paths.map { Array($0.utf8) }, shown: [(directory.path, DrillNamespaces.sockets)], links: links,
@@ -109,7 +109,7 @@ struct TableDrill {
   private static let longestBaseSeconds = 3600.0
 
   /// The directory with the system of the programs, which a command may have to make; empty for this machine's.
-  private func makeBase(in place: PrivateDirectory, _ recovery: inout DrillAnswer.Recovery) throws -> [UInt8] {
+  private func makeBase(in place: PrivateDirectory, recovery: inout DrillAnswer.Recovery) throws -> [UInt8] {
     guard let name = drill.baseCommand.first else { return Array((drill.base ?? "").utf8) }
     let base = try place.make("base")
     try base.openToAll()
@@ -158,7 +158,7 @@ struct TableDrill {
         throw Failure(loaded.damage == nil ? .failed : .damaged, reason)
       }
       served.append(database)
-      if let name = dump.loadable.first { try socket.placeFile(name, of: settings, in: namespaces) }
+      if let name = dump.loadable.first { try socket.placeFile(named: name, of: settings, in: namespaces) }
     }
     // The program may write newer data.
     recovery.failedStep = "data"

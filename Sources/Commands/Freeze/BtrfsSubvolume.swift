@@ -40,10 +40,10 @@ struct BtrfsSubvolume: FreezableVolume {
     } catch { throw .writing("make", at: above, because: error) }
     let snapshot = above + [slash] + Self.name
     try namespace.run(
-      "btrfs", of: "btrfs-progs", words("subvolume", "snapshot", "-r") + [top + root, snapshot],
+      "btrfs", of: "btrfs-progs", arguments: words("subvolume", "snapshot", "-r") + [top + root, snapshot],
       finishes: true)
     let point = try namespace.makePoint()
-    try namespace.mount(snapshot, at: point, words("--bind", "-o", "ro"))
+    try namespace.mount(snapshot, at: point, options: words("--bind", "-o", "ro"))
     return FrozenTree(
       directory: namespace.reaching(point), point: point, root: root, ownName: root.isEmpty ? directory : nil)
   }
@@ -57,7 +57,7 @@ struct BtrfsSubvolume: FreezableVolume {
   ) throws(Failure) -> [UInt8] {
     let point = try namespace.makePoint()
     try namespace.mount(
-      place.mount.source, at: point, words("-t", "btrfs", "-o", "subvolid=5"), finishes: finishes)
+      place.mount.source, at: point, options: words("-t", "btrfs", "-o", "subvolid=5"), finishes: finishes)
     return point
   }
 
@@ -90,7 +90,8 @@ struct BtrfsSubvolume: FreezableVolume {
       guard own.kind == .directory, own.user == 0, own.permissions & 0o077 == 0 else { throw Errno.notPermitted }
       if try parent.openDirectory(directory.span).statusIfPresent(of: name.span) != nil {
         try namespace.run(
-          "btrfs", of: "btrfs-progs", words("subvolume", "delete") + [top + [slash] + directory + [slash] + name],
+          "btrfs", of: "btrfs-progs",
+          arguments: words("subvolume", "delete") + [top + [slash] + directory + [slash] + name],
           finishes: true)
       }
       try parent.removeDirectory(directory.span)

@@ -27,7 +27,7 @@ final class FreezeNamespace {
     holder = programs.start(
       try programs.words(
         "unshare", of: "util-linux",
-        words("--mount", "--propagation", "slave", "--", "/bin/sh", "-euc", Self.script) + [Self.directory]))
+        arguments: words("--mount", "--propagation", "slave", "--", "/bin/sh", "-euc", Self.script) + [Self.directory]))
     do {
       process = try holder.firstNumber(
         within: 60, of: "the mount namespace of the frozen snapshots",
@@ -44,11 +44,12 @@ final class FreezeNamespace {
   /// Runs a program in the namespace, which must succeed.
   @discardableResult
   func run(
-    _ name: String, of package: String, _ arguments: [[UInt8]], finishes: Bool = false
+    _ name: String, of package: String, arguments: [[UInt8]], finishes: Bool = false
   ) throws(Failure) -> [[UInt8]] {
-    let command = try programs.words(name, of: package, arguments)
+    let command = try programs.words(name, of: package, arguments: arguments)
     let entering = words("--target", "\(process)", "--mount", "--")
-    return try programs.run(try programs.words("nsenter", of: "util-linux", entering + command), finishes: finishes)
+    return try programs.run(
+      try programs.words("nsenter", of: "util-linux", arguments: entering + command), finishes: finishes)
   }
 
   /// Makes a mount point.
@@ -63,9 +64,9 @@ final class FreezeNamespace {
   }
 
   func mount(
-    _ source: [UInt8], at point: [UInt8], _ options: [[UInt8]], finishes: Bool = false
+    _ source: [UInt8], at point: [UInt8], options: [[UInt8]], finishes: Bool = false
   ) throws(Failure) {
-    try run("mount", of: "mount", options + [source, point], finishes: finishes)
+    try run("mount", of: "mount", arguments: options + [source, point], finishes: finishes)
   }
 
   /// Shows the directories at some paths of the namespace at others, too. Returns those of the others that failed.
@@ -77,12 +78,12 @@ final class FreezeNamespace {
         shift 2
       done
       """
-    return try run("sh", of: "dash", words("-uc", script, "bind") + pairs.flatMap { [$0.from, $0.to] })
+    return try run("sh", of: "dash", arguments: words("-uc", script, "bind") + pairs.flatMap { [$0.from, $0.to] })
   }
 
   /// Unmounts everything at a point. It is not used any more.
   func unmount(_ point: [UInt8]) throws(Failure) {
-    try run("umount", of: "mount", words("--recursive") + [point], finishes: true)
+    try run("umount", of: "mount", arguments: words("--recursive") + [point], finishes: true)
   }
 
   func end() { holder.end() }

@@ -29,7 +29,7 @@ final class FreezePrograms: Sendable {
   }
 
   /// The words of a command, with the path of its program.
-  func words(_ name: String, of package: String, _ arguments: [[UInt8]]) throws(Failure) -> [[UInt8]] {
+  func words(_ name: String, of package: String, arguments: [[UInt8]]) throws(Failure) -> [[UInt8]] {
     if let path = search.find(name) { return [path] + arguments }
     throw Failure(.failed, "the program \(name) is missing", hint: "install it: Debian's package is \(package)")
   }
@@ -73,7 +73,7 @@ final class FreezePrograms: Sendable {
   }
 
   /// Tries a removal again, because the kernel may still be unmounting.
-  func retrying(_ body: () throws(Failure) -> Void) throws(Failure) {
+  func retrying(body: () throws(Failure) -> Void) throws(Failure) {
     for _ in 0..<5 {
       do { return try body() } catch {
         if hasLeftOneRunning { throw error }

@@ -25,7 +25,7 @@ struct LVMVolume: FreezableVolume {
       throw Failure(.failed, "its file system is \(displayName(type)), which is on no volume of LVM")
     }
     let answer = try programs.run(
-      try programs.words("lvs", of: "lvm2", Self.columns("vg_name,lv_name,pool_lv") + [device]))
+      try programs.words("lvs", of: "lvm2", arguments: Self.columns("vg_name,lv_name,pool_lv") + [device]))
     let fields = answer.first.map(Self.fields) ?? []
     guard fields.count == 3, !fields[0].isEmpty, !fields[1].isEmpty else {
       throw Failure(.failed, "\(displayName(device)) is no volume of LVM")
@@ -48,21 +48,22 @@ struct LVMVolume: FreezableVolume {
       }
     _ = try programs.run(
       try programs.words(
-        "lvcreate", of: "lvm2", words("--snapshot", "--name", item.name) + room + words("\(group)/\(volume)")),
+        "lvcreate", of: "lvm2", arguments: words("--snapshot", "--name", item.name) + room + words("\(group)/\(volume)")
+      ),
       finishes: true)
     let point = try namespace.makePoint()
     // The journal is replayed, which writes to the frozen snapshot only. LVM had the file system flush it before, but
     // XFS always leaves something to do. XFS refuses a second file system of one UUID without the option.
     let options = type == Array("xfs".utf8) ? "ro,nouuid" : "ro"
     try namespace.mount(
-      Array("/dev/\(group)/\(item.name)".utf8), at: point, words("-t") + [type] + words("-o", options))
+      Array("/dev/\(group)/\(item.name)".utf8), at: point, options: words("-t") + [type] + words("-o", options))
     return FrozenTree(directory: namespace.reaching(point), point: point, root: [])
   }
 
   /// LVM gives up a snapshot whose room is used up. Reads from it fail then.
   func check(_ item: FrozenItem) throws(Failure) {
     let answer = try programs.run(
-      try programs.words("lvs", of: "lvm2", Self.columns("lv_attr") + words("\(group)/\(item.name)")))
+      try programs.words("lvs", of: "lvm2", arguments: Self.columns("lv_attr") + words("\(group)/\(item.name)")))
     // The fifth letter is the state: active; `I` and `S` are invalid.
     guard let attributes = answer.first.map(Self.fields)?.first, attributes.utf8.dropFirst(4).first == UInt8(ascii: "a")
     else {
@@ -76,10 +77,11 @@ struct LVMVolume: FreezableVolume {
   static func remove(_ item: FrozenItem, by programs: FreezePrograms) throws(Failure) {
     let found = try programs.run(
       try programs.words(
-        "lvs", of: "lvm2", columns("vg_name,lv_name") + words("--select", "lv_name=\(item.name)", item.volume)),
+        "lvs", of: "lvm2",
+        arguments: columns("vg_name,lv_name") + words("--select", "lv_name=\(item.name)", item.volume)),
       finishes: true)
     guard found.contains(where: { fields($0) == [item.volume, item.name] }) else { return }
-    let command = try programs.words("lvremove", of: "lvm2", words("--force", "\(item.volume)/\(item.name)"))
+    let command = try programs.words("lvremove", of: "lvm2", arguments: words("--force", "\(item.volume)/\(item.name)"))
     try programs.retrying { () throws(Failure) in _ = try programs.run(command, finishes: true) }
   }
 

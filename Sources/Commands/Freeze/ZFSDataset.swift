@@ -11,7 +11,7 @@ struct ZFSDataset: FreezableVolume {
     self.programs = programs
     // It knows the dataset of any path.
     let lines = try programs.run(
-      try programs.words("zfs", of: "zfsutils-linux", words("list", "-H", "-o", "name") + [place.path]))
+      try programs.words("zfs", of: "zfsutils-linux", arguments: words("list", "-H", "-o", "name") + [place.path]))
     guard let name = lines.first.flatMap({ String(validating: $0, as: UTF8.self) }) else {
       throw Failure(.failed, "it is in no dataset of ZFS")
     }
@@ -24,9 +24,10 @@ struct ZFSDataset: FreezableVolume {
 
   func make(_ item: FrozenItem, in namespace: FreezeNamespace) throws(Failure) -> FrozenTree {
     let snapshot = words("\(dataset)@\(item.name)")
-    _ = try programs.run(try programs.words("zfs", of: "zfsutils-linux", words("snapshot") + snapshot), finishes: true)
+    _ = try programs.run(
+      try programs.words("zfs", of: "zfsutils-linux", arguments: words("snapshot") + snapshot), finishes: true)
     let point = try namespace.makePoint()
-    try namespace.mount(snapshot[0], at: point, words("-t", "zfs", "-o", "ro"))
+    try namespace.mount(snapshot[0], at: point, options: words("-t", "zfs", "-o", "ro"))
     return FrozenTree(directory: namespace.reaching(point), point: point, root: [])
   }
 
@@ -34,7 +35,7 @@ struct ZFSDataset: FreezableVolume {
   static func remove(_ item: FrozenItem, by programs: FreezePrograms) throws(Failure) {
     let snapshot = "\(item.volume)@\(item.name)"
     func command(_ texts: [[UInt8]]) throws(Failure) -> [[UInt8]] {
-      try programs.words("zfs", of: "zfsutils-linux", texts)
+      try programs.words("zfs", of: "zfsutils-linux", arguments: texts)
     }
     let found = try programs.run(
       try command(words("list", "-H", "-t", "snapshot", "-o", "name", "-d", "1", item.volume)), finishes: true)

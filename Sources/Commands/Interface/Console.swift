@@ -172,7 +172,7 @@ struct ProgressLine {
   }
 
   /// `text` returns the line for an elapsed time in seconds.
-  init(options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
+  init(options: CommonOptions, text: @escaping @Sendable (Double) -> String) {
     let width = options.quiet || options.json ? nil : CurrentProcess.terminalWidth(of: .error)
     let start = Clock.monotonic()
     ticker = width.map { width in

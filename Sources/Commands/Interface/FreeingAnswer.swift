@@ -6,11 +6,12 @@ internal import Settings
 
 extension UsageCommand {
   /// Shows the snapshots to delete so that some bytes come free.
-  func showFreeing(_ byteCount: UInt64) throws -> ExitStatus {
+  func showFreeing(byteCount: UInt64) throws -> ExitStatus {
     let repository = try common.openRepository()
     let configured = try common.configuration(of: repository)
     let plan = try planFreeing(
-      byteCount, in: repository, policy: try configured?.settings.retention ?? repository.retention.lastPolicy(),
+      byteCount: byteCount, in: repository,
+      policy: try configured?.settings.retention ?? repository.retention.lastPolicy(),
       wanted: configured?.sourceSet)
     common.answer(FreeingAnswer(for: plan, wanted: byteCount), lines: plan.lines(for: repository))
     if !common.json, !common.quiet, let doubt = plan.freed.doubts.sentence { Console.complain("note: \(doubt)") }

@@ -23,7 +23,7 @@ struct Chart {
   private static let (width, height) = (440.0, 200.0)
   private static let (left, right, top, bottom) = (76.0, 432.0, 10.0, 170.0)
 
-  private func x(_ time: Int64) -> Double {
+  private func x(at time: Int64) -> Double {
     let share = end > begin ? Double(time - begin) / Double(end - begin) : 0
     return Self.left + min(max(share, 0), 1) * (Self.right - Self.left)
   }
@@ -34,10 +34,10 @@ struct Chart {
     func y(_ value: Double) -> Double { Self.bottom - min(max(value / most, 0), 1) * (Self.bottom - Self.top) }
     var parts = axis(labels: [0, most / 2, most].map { (y($0), label($0)) })
     for (index, one) in series.enumerated() {
-      var points = one.points.map { (x($0.time), y($0.value)) }
+      var points = one.points.map { (x(at: $0.time), y($0.value)) }
       // A single point has no line.
       if let only = points.first, points.count == 1 { points = [(only.0 - 3, only.1), (only.0 + 3, only.1)] }
-      parts.append(Self.polyline(points, "l\(index)"))
+      parts.append(Self.polyline(points, style: "l\(index)"))
     }
     return figure(parts, legend: series.count > 1 ? series.map(\.name) : [])
   }
@@ -47,14 +47,16 @@ struct Chart {
     let centres = rows.indices.map { Self.top + (Double($0) + 0.5) * step }
     var parts = axis(labels: zip(centres, rows).map { ($0, $1.name) })
     for (centre, row) in zip(centres, rows) {
-      parts += row.times.map { time in Self.polyline([(x(time), centre - 6), (x(time), centre + 6)], "l0") }
+      parts += row.times.map { time in
+        Self.polyline([(x(at: time), centre - 6), (x(at: time), centre + 6)], style: "l0")
+      }
     }
     return figure(parts, legend: [])
   }
 
   private func axis(labels: [(y: Double, text: String)]) -> [String] {
     var parts = labels.map { label in
-      Self.polyline([(Self.left, label.y), (Self.right, label.y)], "axis")
+      Self.polyline([(Self.left, label.y), (Self.right, label.y)], style: "axis")
         + Self.text(label.text, x: Self.left - 6, y: label.y + 4, anchor: "end")
     }
     parts.append(Self.text(dayText(begin), x: Self.left, y: Self.bottom + 20, anchor: "start"))
@@ -64,7 +66,7 @@ struct Chart {
 
   private func figure(_ parts: [String], legend: [String]) -> String {
     let samples = legend.enumerated().map { index, name in
-      "<li><svg viewBox=\"0 0 32 10\" aria-hidden=\"true\">\(Self.polyline([(0, 5), (32, 5)], "l\(index)"))</svg>"
+      "<li><svg viewBox=\"0 0 32 10\" aria-hidden=\"true\">\(Self.polyline([(0, 5), (32, 5)], style: "l\(index)"))</svg>"
         + "\(htmlText(name))</li>"
     }
     return """
@@ -79,7 +81,7 @@ struct Chart {
       """
   }
 
-  private static func polyline(_ points: [(Double, Double)], _ style: String) -> String {
+  private static func polyline(_ points: [(Double, Double)], style: String) -> String {
     let text = points.map { "\(fixed($0.0, digits: 1)),\(fixed($0.1, digits: 1))" }.joined(separator: " ")
     return "<polyline class=\"\(style)\" points=\"\(text)\"/>"
   }

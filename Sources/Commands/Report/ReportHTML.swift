@@ -50,7 +50,7 @@ extension BackupReport {
     guard !sources.isEmpty else { return page.add("p", "Not measured: no snapshot in this time.") }
     addLines(
       "growth", title: "Size of sources",
-      zip(sources, sourceRows.dropFirst()).map { source, row in
+      series: zip(sources, sourceRows.dropFirst()).map { source, row in
         let points = source.points.map { ($0.time.seconds, Double($0.bytes)) }
         return (Chart.Series(name: source.source, points: points), "\(row[0]) \(row[1]), \(row[2]) a day")
       }, label: { byteText(UInt64(min($0, 0x1p62))) }, to: &page)
@@ -91,13 +91,13 @@ extension BackupReport {
     let described = series.map { one in
       (one, "\(one.name) at last " + (one.points.last.map { durationText($0.value) } ?? "not measured"))
     }
-    addLines("drills", title: "Time of a recovery in drills", described, label: durationText, to: &page)
+    addLines("drills", title: "Time of a recovery in drills", series: described, label: durationText, to: &page)
     page.add(table: drillRows, numbers: [3])
   }
 
   /// Adds charts of lines, each with its words, and as many as all series need.
   private func addLines(
-    _ id: String, title: String, _ series: [(Chart.Series, String)], label: (Double) -> String, to page: inout HTMLPage
+    _ id: String, title: String, series: [(Chart.Series, String)], label: (Double) -> String, to page: inout HTMLPage
   ) {
     let count = (series.count + Chart.mostSeries - 1) / Chart.mostSeries
     for number in 0..<count {

@@ -33,7 +33,7 @@ struct DueCheck {
         && hosts.isSubset(of: $0.summary.otherSources + $0.summary.absentSources)
         && present.isSubset(of: $0.summary.sources) && databases.isSubset(of: $0.summary.otherSources)
         && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
-        && set.isSamePeriod(local($0.summary.taken), local(now))
+        && set.isSamePeriod(local($0.summary.taken), as: local(now))
     }
   }
 
@@ -53,7 +53,7 @@ struct DueCheck {
     let quarter: Int64 = 15 * 60
     return (1...(366 * 24 * 4)).lazy
       .map { Timestamp(seconds: (now.seconds / quarter + $0) * quarter, nanoseconds: 0) }
-      .first { !set.isSamePeriod(present, local($0)) }
+      .first { !set.isSamePeriod(present, as: local($0)) }
   }
 }
 

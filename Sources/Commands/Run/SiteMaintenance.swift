@@ -71,13 +71,13 @@ final class SiteMaintenance: Sendable {
   func begin(_ path: [UInt8]) -> Bool {
     do throws(DumpFailure) {
       guard try mode(of: path).enter(at: Clock.now()) else {
-        warn(path, "WordPress is in its maintenance mode already: its own update may be at work")
+        warn(at: path, "WordPress is in its maintenance mode already: its own update may be at work")
         return false
       }
       state.withLock { $0.entered[path] = Clock.monotonic() }
       return true
     } catch {
-      warn(path, error.message)
+      warn(at: path, error.message)
       return false
     }
   }
@@ -87,10 +87,10 @@ final class SiteMaintenance: Sendable {
     let start = state.withLock { $0.entered.removeValue(forKey: path) }
     guard start != nil || isLeftover else { return }
     do throws(DumpFailure) { try mode(of: path).leave() } catch {
-      warn(path, error.message + (error.hint.map { "; \($0)" } ?? ""))
+      warn(at: path, error.message + (error.hint.map { "; \($0)" } ?? ""))
     }
     guard let start, Clock.monotonic() - start > MaintenanceMode.longestSeconds else { return }
-    warn(path, "WordPress left its maintenance mode after ten minutes, before all of the site was read")
+    warn(at: path, "WordPress left its maintenance mode after ten minutes, before all of the site was read")
   }
 
   /// Leaves all modes, and returns the warnings since the last call.
@@ -102,7 +102,7 @@ final class SiteMaintenance: Sendable {
     }
   }
 
-  private func warn(_ path: [UInt8], _ message: String) {
+  private func warn(at path: [UInt8], _ message: String) {
     state.withLock { $0.warnings.append(Warning(path: path, message: message)) }
   }
 }

@@ -62,20 +62,20 @@ final class ScheduleChanges {
     if hasUnits, hasServiceManager { try systemctl(["disable", "--now", "treering.timer"]) }
     for file in files {
       if !isDryRun { try file.remove() }
-      add(.remove, displayName(file.path))
+      add(.remove, of: displayName(file.path))
     }
     if hasUnits, hasServiceManager { try systemctl(["daemon-reload"]) }
     if !isForSystem { try writeCrontab(replacingJobWith: nil) }
   }
 
-  private func add(_ action: ScheduleChange.Action, _ object: String) {
+  private func add(_ action: ScheduleChange.Action, of object: String) {
     done.append(ScheduleChange(action: action, object: object))
   }
 
   private func write(_ text: MarkedText, to file: ScheduledFile) throws(Failure) {
-    if file.content == text.bytes { return add(.keep, displayName(file.path)) }
+    if file.content == text.bytes { return add(.keep, of: displayName(file.path)) }
     if !isDryRun { try file.replace(with: text.bytes) }
-    add(.write, displayName(file.path))
+    add(.write, of: displayName(file.path))
   }
 
   private static let cronFile = Array("/etc/cron.d/treering".utf8)
@@ -122,7 +122,7 @@ final class ScheduleChanges {
     if !isDryRun {
       try Tool(command, environment: isForSystem ? [] : [("XDG_RUNTIME_DIR", runtimeDirectory)]).run()
     }
-    add(.run, command.joined(separator: " "))
+    add(.run, of: command.joined(separator: " "))
   }
 
   // MARK: crontab
@@ -131,9 +131,9 @@ final class ScheduleChanges {
   private func writeCrontab(replacingJobWith text: MarkedText?) throws(Failure) {
     var crontab = try Crontab.read()
     try crontab.checkUnedited()
-    if crontab.job == text?.bytes { return text == nil ? () : add(.keep, "the job in the crontab") }
+    if crontab.job == text?.bytes { return text == nil ? () : add(.keep, of: "the job in the crontab") }
     crontab.job = text?.bytes
     if !isDryRun { try crontab.write() }
-    add(text == nil ? .remove : .write, "the job in the crontab")
+    add(text == nil ? .remove : .write, of: "the job in the crontab")
   }
 }

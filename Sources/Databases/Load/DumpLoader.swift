@@ -80,7 +80,7 @@ public struct DumpLoader {
   }
 
   /// Asks the server for the place of each database. Changes nothing.
-  public func plan(_ databases: [[UInt8]], _ options: LoadOptions) throws(DumpFailure) -> [LoadStep] {
+  public func plan(_ databases: [[UInt8]], options: LoadOptions) throws(DumpFailure) -> [LoadStep] {
     try loader.plan(databases, options)
   }
 
@@ -88,7 +88,7 @@ public struct DumpLoader {
   ///
   /// The steps are those of `plan`; none is `occupied` unless it is to be replaced.
   public func load(
-    _ steps: [LoadStep], from directory: Directory, at path: [UInt8], _ options: LoadOptions
+    _ steps: [LoadStep], from directory: Directory, at path: [UInt8], options: LoadOptions
   ) throws(DumpFailure) -> LoadResult {
     try loader.load(steps, from: directory, at: path, options)
   }

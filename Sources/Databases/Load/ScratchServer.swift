@@ -44,7 +44,7 @@ public struct ScratchServer {
     case .postgresql: return try loadPostgreSQL(databases, of: dump, at: path).result
     case .mysql:
       let data = try work.makeDirectory(for: Array("data".utf8))
-      try recovery().build(dump, at: path, databases: databases, into: data.directory, at: data.path, nil)
+      try recovery().build(dump, at: path, databases: databases, into: data.directory, at: data.path, logs: nil)
       return Result(server: "MariaDB or MySQL", databases: databases.count)
     case .sqlite:
       guard let name = databases.first else { throw DumpFailure(name: database.name, reason: "the dump has no file") }
@@ -58,7 +58,7 @@ public struct ScratchServer {
   /// Starts a server on a copy of a server's files, which belong to the account.
   public func start(onFilesIn data: Directory, at path: [UInt8]) throws(DumpFailure) -> Result {
     guard database.kind == .postgresql else {
-      try recovery().rollForward(data, at: path, nil)
+      try recovery().rollForward(data, at: path, logs: nil)
       return Result(server: "MariaDB or MySQL")
     }
     let server = try PrivatePostgreSQLServer(onDataAt: path, work: try enter(), by: tools)
@@ -85,12 +85,12 @@ public struct ScratchServer {
     let loader = try DumpLoader(into: connection, programs: programs)
     var options = LoadOptions(moment: Clock.now())
     options.makesRoles = true
-    let steps = try loader.plan(databases, options)
+    let steps = try loader.plan(databases, options: options)
     if let taken = steps.first(where: { $0.target != $0.database }) {
       throw DumpFailure(
         name: database.name, reason: "the scratch server has the database \(displayName(taken.database)) already")
     }
-    return try loader.load(steps, from: dump, at: path, options)
+    return try loader.load(steps, from: dump, at: path, options: options)
   }
 
   func result(of server: PrivatePostgreSQLServer) throws(DumpFailure) -> Result {

@@ -117,11 +117,11 @@ extension ScratchServer {
   ) throws(DumpFailure) -> (PrivateMySQLServer, Result) {
     var places = PrivateMySQLServer.Places(data: path, work: try enter("serve"))
     if isPhysical {
-      try recovery().rollForward(dump, at: path, nil)
+      try recovery().rollForward(dump, at: path, logs: nil)
       places.options = path + Array("/backup-my.cnf".utf8)
     } else {
       let data = try work.makeDirectory(for: Array("data".utf8))
-      try recovery().build(dump, at: path, databases: databases, into: data.directory, at: data.path, nil)
+      try recovery().build(dump, at: path, databases: databases, into: data.directory, at: data.path, logs: nil)
       places.data = data.path
     }
     let hasAccounts = isPhysical || databases.contains(ServersOwn.mysql)

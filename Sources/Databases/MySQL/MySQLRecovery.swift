@@ -44,7 +44,7 @@ public struct MySQLRecovery {
   ///
   /// `data` is an empty directory of this user.
   public func build(
-    _ dump: Directory, at dumpPath: [UInt8], databases: [[UInt8]], into data: Directory, at path: [UInt8], _ logs: Logs?
+    _ dump: Directory, at dumpPath: [UInt8], databases: [[UInt8]], into data: Directory, at path: [UInt8], logs: Logs?
   ) throws(DumpFailure) {
     let server = try start(onNew: data, at: path)
     let parts = DumpDirectory(dump, path: dumpPath, account: tools.account, name: tools.name)
@@ -54,7 +54,7 @@ public struct MySQLRecovery {
   }
 
   /// Starts a server on the data of a physical copy, which belong to the account, and carries out the logs.
-  public func rollForward(_ data: Directory, at path: [UInt8], _ logs: Logs?) throws(DumpFailure) {
+  public func rollForward(_ data: Directory, at path: [UInt8], logs: Logs?) throws(DumpFailure) {
     let options = path + Array("/backup-my.cnf".utf8)
     let server = try PrivateMySQLServer(at: .init(data: path, work: try enter(), options: options), by: tools)
     let script = try work.makeFile(Array("statements".utf8))

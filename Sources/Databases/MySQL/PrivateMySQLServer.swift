@@ -75,7 +75,7 @@ final class PrivateMySQLServer {
       + (hasAccounts
         ? [Array("--init-file=".utf8) + work.path + Array("/init.sql".utf8)] : words("--skip-grant-tables"))
     process = RunningServer(
-      Self.arguments(server, places, socket: socket) + access, by: tools, inNetworkOf: address?.process)
+      Self.arguments(server: server, places: places, socket: socket) + access, by: tools, inNetworkOf: address?.process)
     try process.waitUntilReady { () throws(DumpFailure) in
       _ = try MySQLServer(of: connection, tools: tools).rows("SELECT 1")
     }
@@ -91,7 +91,7 @@ final class PrivateMySQLServer {
     }
   }
 
-  private static func arguments(_ server: [UInt8], _ places: Places, socket: [UInt8]) -> [[UInt8]] {
+  private static func arguments(server: [UInt8], places: Places, socket: [UInt8]) -> [[UInt8]] {
     func option(_ name: String, _ value: [UInt8]) -> [UInt8] { Array("--\(name)=".utf8) + value }
     let first = places.options.map { option("defaults-file", $0) } ?? Array("--no-defaults".utf8)
     return [server, first, option("datadir", places.data), temporaryFiles(in: places.data), option("socket", socket)]

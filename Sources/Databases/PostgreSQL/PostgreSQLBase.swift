@@ -22,7 +22,7 @@ struct PostgreSQLBase {
 
   func make() throws(DumpFailure) -> DumpResult {
     let (facts, programs) = try server.programs()
-    try server.checkBaseBackups(isArchived: isArchived, facts)
+    try server.checkBaseBackups(isArchived: isArchived, facts: facts)
     try target.checkSpace(forBytes: try server.databases().reduce(0) { $0 + $1.byteCount })
     try target.give()
     let tablespaces = try tablespaces()
@@ -34,7 +34,7 @@ struct PostgreSQLBase {
     command += tablespaces.map { Array("--tablespace-mapping=".utf8) + escaped($0.path) + place(of: $0.id) }
     let setting = server.setting(for: server.firstDatabase, directory: target.directory)
     do {
-      var errors = try copy(by: command, setting).errors
+      var errors = try copy(by: command, setting: setting).errors
       for tablespace in tablespaces { try moveIn(tablespace.id) }
       // With a stream, the copy has the log that it needs, and pg_waldump(1) of the same version reads that, too.
       let readsLog = !isArchived && programs.version == facts.majorVersion
@@ -46,7 +46,7 @@ struct PostgreSQLBase {
   }
 
   /// Runs pg_basebackup(1), which waits for the archive at its end, until the archive gets nothing any more.
-  private func copy(by command: [[UInt8]], _ setting: Tools.Setting) throws(DumpFailure) -> Tools.Result {
+  private func copy(by command: [[UInt8]], setting: Tools.Setting) throws(DumpFailure) -> Tools.Result {
     guard isArchived else { return try tools.run(command, setting) }
     let watch = ArchiveWatch(of: server)
     var setting = setting
@@ -138,7 +138,7 @@ private func lowercased(_ byte: UInt8) -> UInt8 {
 
 extension PostgreSQLServer {
   /// Throws if the server cannot make base backups, or does not archive its log.
-  func checkBaseBackups(isArchived: Bool, _ facts: Facts) throws(DumpFailure) {
+  func checkBaseBackups(isArchived: Bool, facts: Facts) throws(DumpFailure) {
     guard facts.majorVersion >= 13 else {
       throw DumpFailure(
         name: tools.name, reason: "the server has version \(facts.majorVersion), whose base backups cannot be verified",

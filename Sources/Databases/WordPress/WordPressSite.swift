@@ -163,7 +163,7 @@ private struct SiteConstants {
     if let file = try? SiteFile(of: others) { own = (file, read(file, Self.directoryNames)) }
   }
 
-  private func failure(_ reason: String, _ hint: String) -> DumpFailure {
+  private func failure(_ reason: String, hint: String) -> DumpFailure {
     DumpFailure(name: settings.database.name, reason: reason, hint: hint)
   }
 
@@ -181,23 +181,24 @@ private struct SiteConstants {
     case .known(let bytes)?:
       guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(where: { $0 < 0x20 || $0 == 0x7F })
       else {
-        throw failure("\(name) in \(shown) has control characters, or is not UTF-8", "give \"\(key)\" in [[wordpress]]")
+        throw failure(
+          "\(name) in \(shown) has control characters, or is not UTF-8", hint: "give \"\(key)\" in [[wordpress]]")
       }
       return text
     case .computed(let line)?:
       throw failure(
         "\(shown):\(line): only PHP could tell the value of \(name), and treering runs no PHP",
-        "give \"\(key)\" in [[wordpress]]")
+        hint: "give \"\(key)\" in [[wordpress]]")
     case nil:
       guard let file else {
         throw failure(
           "there is no wp-config.php in \(settings.path), nor one directory higher",
-          "name the site's file as \"config\", or give \"\(key)\" in [[wordpress]]")
+          hint: "name the site's file as \"config\", or give \"\(key)\" in [[wordpress]]")
       }
       let inclusion = constants.inclusionLine.map { "; line \($0) includes another file" } ?? ""
       throw failure(
         "\(file.shown) does not set \(name)\(inclusion)",
-        "name the file that does as \"config\", or give \"\(key)\" in [[wordpress]]")
+        hint: "name the file that does as \"config\", or give \"\(key)\" in [[wordpress]]")
     }
   }
 
@@ -243,7 +244,9 @@ private struct SiteConstants {
     }
     guard address.utf8.allSatisfy({ isAlphanumeric($0) || "-._:".utf8.contains($0) }), !address.hasPrefix("-"),
       port.isEmpty || UInt16(port) ?? 0 > 0
-    else { throw failure("DB_HOST in \(file?.shown ?? "") is no host", "give \"host\" and \"port\" in [[wordpress]]") }
+    else {
+      throw failure("DB_HOST in \(file?.shown ?? "") is no host", hint: "give \"host\" and \"port\" in [[wordpress]]")
+    }
     // For PHP, too, the name localhost means the socket.
     guard database.socket == nil, !address.isEmpty, address != "localhost" else { return }
     database.host = address
@@ -259,7 +262,7 @@ private struct SiteConstants {
     guard file.isTrusted else {
       throw failure(
         "\(file.shown) can be changed by others than root",
-        "chmod go-w it, or name an account for the database's programs as \"user\"")
+        hint: "chmod go-w it, or name an account for the database's programs as \"user\"")
     }
     return nil
   }
@@ -291,7 +294,8 @@ private struct SiteConstants {
     let path = TreePath(parsing: text.utf8)
     guard text.hasPrefix("/"), !path.isEmpty, !path.contains(Array("..".utf8)) else {
       throw failure(
-        "\(name) in \(place(of: name).file?.shown ?? "") is no absolute path", "give \"content\" in [[wordpress]]")
+        "\(name) in \(place(of: name).file?.shown ?? "") is no absolute path", hint: "give \"content\" in [[wordpress]]"
+      )
     }
     return path.absolute
   }

@@ -73,7 +73,7 @@ extension WalkNode where State: BuiltDirectory {
   }
 
   /// True if the current name already has this inode of the repository.
-  func keeps(_ inode: UInt64) -> Bool { self.build.recycled?.keeps(inode) ?? false }
+  func keeps(inode: UInt64) -> Bool { self.build.recycled?.keeps(inode: inode) ?? false }
 
   /// Frees the current name for a new entry.
   func makeRoom() throws(SpareUnusable) {

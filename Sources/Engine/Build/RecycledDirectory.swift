@@ -37,7 +37,7 @@ final class RecycledDirectory {
   }
 
   /// True if the current name already has this inode; then the name stays.
-  func keeps(_ inode: UInt64) -> Bool {
+  func keeps(inode: UInt64) -> Bool {
     guard let entry = present, entry.inode == inode, inode != 0, !entry.isSurelyDirectory else { return false }
     present = nil
     return true

@@ -33,7 +33,7 @@ final class SnapshotBuilder: Sendable {
     from: borrowing Descriptor, name: Span<UInt8>, inode: UInt64, in node: WalkNode<some BuiltDirectory>,
     as newName: Span<UInt8>
   ) throws -> Bool {
-    if node.keeps(inode) { return true }
+    if node.keeps(inode: inode) { return true }
     try node.makeRoom()
     do throws(Errno) {
       try from.link(name, to: node.build.target!.descriptor, as: newName)
@@ -128,10 +128,10 @@ final class SnapshotBuilder: Sendable {
 
   /// Discards the spare's version of a directory that is not in the snapshot after all.
   func discardRecycled(_ node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
-    if node.build.isRecycled, let parent = node.parent { try discard(node.name, of: parent) }
+    if node.build.isRecycled, let parent = node.parent { try discard(named: node.name, of: parent) }
   }
 
-  func discard(_ name: [UInt8], of node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
+  func discard(named name: [UInt8], of node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
     guard let target = node.build.target else { return }
     do throws(Errno) { try context.repository.retirement.discard(name, of: target) } catch {
       if error == .noSuchEntry { return }

@@ -65,7 +65,7 @@ final class SpaceGuard: Sendable {
   // MARK: During
 
   /// Throws `noSpace` if a file that is about to be copied does not fit.
-  func take(_ bytes: UInt64, for path: @autoclosure () -> [UInt8]) throws {
+  func take(bytes: UInt64, for path: @autoclosure () -> [UInt8]) throws {
     let bytes = Int64(clamping: bytes)
     let fits = budget.withLock { budget in
       budget -= bytes

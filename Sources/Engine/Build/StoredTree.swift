@@ -145,7 +145,7 @@ final class StoredFinder {
     with status: FileStatus, on fileSystem: FileSystemKey, of index: InodeIndex, tree: Int,
     where fits: (FileRow) -> Bool
   ) -> (number: UInt32, path: TreePath, record: DirectoryRecord, row: FileRow)? {
-    for number in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
+    for number in index.directoriesHolding(inode: status.inode, on: fileSystem).prefix(Self.candidates) {
       let path = index.path(of: number)
       if let folder = try? reader(ofTree: tree).findDirectory(path),
         let row = try? folder.file(sourceInode: status.inode), row.kind == status.kind, fits(row)
@@ -161,7 +161,7 @@ final class StoredFinder {
     with status: FileStatus, on fileSystem: FileSystemKey, of index: InodeIndex, tree: Int,
     where fits: (TreePath, DirectoryRecord) -> Bool
   ) -> (path: TreePath, subtree: Subtree, record: DirectoryRecord)? {
-    for number in index.directoriesBeing(status.inode, on: fileSystem) {
+    for number in index.directoriesBeing(inode: status.inode, on: fileSystem) {
       let path = index.path(of: number)
       if case .directory(let record, let subtree)? = try? reader(ofTree: tree).find(path),
         record.hints.sourceInode == status.inode, !record.isSynthetic, fits(path, record)

@@ -37,9 +37,9 @@ public final class AssemblyTools {
     hasher.update(bytes)
   }
 
-  func hashZeros(_ byteCount: UInt64) {
+  func hashZeros(byteCount: UInt64) {
     side?.wait()
-    hasher.updateZeros(byteCount)
+    hasher.updateZeros(byteCount: byteCount)
   }
 
   /// Begins to hash `buffer`, which is full.
@@ -94,7 +94,7 @@ public final class FileAssembly {
     written = 0
     while position < offset {
       let data = min(try self.file.seekData(from: position) ?? offset, offset)
-      if data > position { try skip(data - position) }
+      if data > position { try skip(byteCount: data - position) }
       let end = data < offset ? min(try self.file.seekHole(from: data), offset) : offset
       try hashAgain(upTo: end)
     }
@@ -114,11 +114,11 @@ public final class FileAssembly {
   }
 
   /// Passes zeros that stay a hole. A digest of all bytes may take any time, so a signal ends it.
-  private func skip(_ byteCount: UInt64) throws(Errno) {
+  private func skip(byteCount: UInt64) throws(Errno) {
     var left = byteCount
     while left > 0 {
       let count = tools.elidesZeros ? left : min(left, UInt64(buffer.count))
-      tools.hashZeros(count)
+      tools.hashZeros(byteCount: count)
       position += count
       left -= count
       onWork(count)
@@ -127,7 +127,7 @@ public final class FileAssembly {
   }
 
   /// Appends zeros; a whole block or more becomes a hole.
-  public func appendZeros(_ byteCount: UInt64) throws(Errno) {
+  public func appendZeros(byteCount: UInt64) throws(Errno) {
     if byteCount < UInt64(Self.blockBytes) {
       var left = byteCount
       while left > 0 {
@@ -139,7 +139,7 @@ public final class FileAssembly {
       return
     }
     try flush()
-    try skip(byteCount)
+    try skip(byteCount: byteCount)
     try file.setLength(position)
   }
 
@@ -186,18 +186,18 @@ public final class FileAssembly {
     while start < filled {
       // A run of blocks with data, then a run of blocks of zeros.
       var end = start
-      while end < filled, !isZero(end) { end = min(end + Self.blockBytes, filled) }
+      while end < filled, !isZero(at: end) { end = min(end + Self.blockBytes, filled) }
       if end > start {
         try file.write(UnsafeRawBufferPointer(rebasing: buffer[start..<end]), at: position + UInt64(start))
         written = position + UInt64(end)
         writtenByteCount += UInt64(end - start)
       }
-      while end < filled, isZero(end) { end = min(end + Self.blockBytes, filled) }
+      while end < filled, isZero(at: end) { end = min(end + Self.blockBytes, filled) }
       start = end
     }
   }
 
-  private func isZero(_ start: Int) -> Bool {
+  private func isZero(at start: Int) -> Bool {
     let end = min(start + Self.blockBytes, filled)
     guard end - start == Self.blockBytes else { return false }
     for offset in stride(from: start, to: end, by: 8)

@@ -192,11 +192,11 @@ final class FileReader {
           end = min(byteCount, try source.seekHole(from: start))
           try source.seek(to: start)
         } catch { throw .reading(error) }
-        try hashZeros(start - position, elidesZeros: elidesZeros)
+        try hashZeros(byteCount: start - position, elidesZeros: elidesZeros)
         position = try run(source, from: start, to: end, data: data)
         if position < end { break }
       }
-      try hashZeros(tail, elidesZeros: elidesZeros)
+      try hashZeros(byteCount: tail, elidesZeros: elidesZeros)
     }
     return PassResult(digest: hasher.finish(), byteCount: position)
   }
@@ -239,12 +239,12 @@ final class FileReader {
   }
 
   /// A digest of all bytes may take any time, so a signal ends it.
-  private func hashZeros(_ byteCount: UInt64, elidesZeros: Bool) throws(CopyError) {
-    if elidesZeros { return hasher.updateZeros(byteCount) }
+  private func hashZeros(byteCount: UInt64, elidesZeros: Bool) throws(CopyError) {
+    if elidesZeros { return hasher.updateZeros(byteCount: byteCount) }
     var left = byteCount
     while left > 0 {
       let count = min(UInt64(Self.bufferBytes), left)
-      hasher.updateZeros(count)
+      hasher.updateZeros(byteCount: count)
       left -= count
       if CurrentProcess.rememberedSignal != nil { throw .interrupted }
     }

@@ -154,12 +154,12 @@ private struct MetadataSetter {
     var permissions = UInt32(metadata.permissions)
     if gaps.contains(.owner) { permissions &= Self.ofAnotherOwner }
     if !isSymbolicLink, changedOwner || !attributes.isEmpty || currently.permissions != permissions {
-      try setMode(permissions, target: target, into: &gaps)
+      try setMode(permissions: permissions, target: target, into: &gaps)
     }
     do throws(Errno) { try target.setModificationTime(metadata.modified) } catch {
       try note(error, kind: .time, into: &gaps)
     }
-    try readBack(permissions, target: target, into: &gaps)
+    try readBack(permissions: permissions, target: target, into: &gaps)
     return gaps
   }
 
@@ -225,7 +225,7 @@ private struct MetadataSetter {
   }
 
   private func setMode(
-    _ permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
+    permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
   ) throws(Errno) {
     do throws(Errno) { try change(of: target, permissions: permissions) } catch {
       try note(error, kind: .mode, into: &gaps)
@@ -243,7 +243,7 @@ private struct MetadataSetter {
 
   /// A successful call proves little if users are mapped, modes are invented or the time range is small.
   private func readBack(
-    _ permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
+    permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
   ) throws(Errno) {
     var status = try target.status()
     if status.modified != metadata.modified {
@@ -261,7 +261,7 @@ private struct MetadataSetter {
       gaps.add(.owner, because: nil)
       permissions &= Self.ofAnotherOwner
       if !isSymbolicLink, status.permissions & ~Self.ofAnotherOwner != 0 {
-        try setMode(permissions, target: target, into: &gaps)
+        try setMode(permissions: permissions, target: target, into: &gaps)
         status = try target.status()
       }
     }

@@ -117,7 +117,7 @@ private final class Deletion: TreeWork {
       // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
       // there gains nothing.
       if error.isShortage, let above = node.parent, above.parent != nil, let directory = above.directory,
-        (try? Retirement.move(name, of: directory, to: trash)) != nil
+        (try? Retirement.move(named: name, of: directory, to: trash)) != nil
       {
         node.directory = nil
         parts.count()

@@ -19,7 +19,7 @@ public struct FreeingPlan: Sendable {
 ///
 /// The newest of them that are not needed stay. No snapshot is deleted.
 public func planFreeing(
-  _ byteCount: UInt64, in repository: Repository, policy: RetentionPolicy, wanted: SourceSet?
+  byteCount: UInt64, in repository: Repository, policy: RetentionPolicy, wanted: SourceSet?
 ) throws -> FreeingPlan {
   let list = try repository.snapshots()
   let plan = try repository.retention.plan(for: list, by: policy, now: Clock.now(), wanted: wanted)

@@ -29,7 +29,7 @@ public struct FileContent {
   public func receive(_ row: FileRow, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
     hasher.reset(elidingZeros: row.digest.isSparse)
     let problem = try contents.receive(byteCount: row.size) { count in
-      hasher.updateZeros(count)
+      hasher.updateZeros(byteCount: count)
       var left = count
       while left > 0 {
         let part = Int(min(left, UInt64(Self.zeros.count)))

@@ -22,7 +22,7 @@ public final class SourceFiles {
 
   /// Opens a regular file of the catalog. It has at least the recorded size: a file that has only grown still begins
   /// with the recorded content. An error shows that the file has changed.
-  public func open(_ path: TreePath, row: FileRow) throws(Errno) -> Descriptor {
+  public func open(at path: TreePath, row: FileRow) throws(Errno) -> Descriptor {
     let copy = row.digest.fileName
     if let status = try copies.descriptor.statusIfPresent(of: copy.span), status.size == row.size {
       return try copies.descriptor.openToRead(copy.span)

@@ -106,7 +106,7 @@ struct ReceiveMerge {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
       guard isStill(row: before, name: name, in: baseTree, inode: hints.storedInode),
         try !work.isFile(at: path, row: before, of: base!, linkGroup: before.linkGroup, with: worker),
-        work.claim(hints.storedInode)
+        work.claim(inode: hints.storedInode)
       else { return nil }
     }
     guard
@@ -168,7 +168,7 @@ struct ReceiveMerge {
       found.row.hints.flags.isDisjoint(with: [.notStored]),
       !found.row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot),
       try !work.isFile(at: path, row: found.row, of: found.record, linkGroup: row.linkGroup, with: worker),
-      work.claim(inode)
+      work.claim(inode: inode)
     else { return nil }
     let storedName = found.name
     let name = record.bytes.span.extracting(row.name)
@@ -249,7 +249,7 @@ struct ReceiveMerge {
   private func copy(
     _ old: borrowing Descriptor, with status: FileStatus, for row: FileRow, ifDamaged: () -> Void
   ) throws -> Hints? {
-    try work.context.space.take(min(status.size, status.blocks &* 512), for: path(of: row))
+    try work.context.space.take(bytes: min(status.size, status.blocks &* 512), for: path(of: row))
     let target = try makeTarget(for: row)
     var isRight = false
     do throws(CopyError) {

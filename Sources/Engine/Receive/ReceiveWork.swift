@@ -82,9 +82,9 @@ final class ReceiveWork: TreeWork {
   }
 
   /// Throws if more entries come than were announced: one record may stand for any number of directories.
-  func takeAnnounced(entries: Int) throws { try take(UInt64(entries), from: entriesLeft) }
+  func takeAnnounced(entries: Int) throws { try take(count: UInt64(entries), from: entriesLeft) }
 
-  private func take(_ count: UInt64, from left: borrowing Mutex<UInt64>) throws {
+  private func take(count: UInt64, from left: borrowing Mutex<UInt64>) throws {
     let isRight = left.withLock { left in
       guard count <= left else { return false }
       left -= count
@@ -94,7 +94,7 @@ final class ReceiveWork: TreeWork {
   }
 
   /// True for the first caller with this inode.
-  func claim(_ inode: UInt64) -> Bool { claims.withLock { $0.insert(inode).inserted } }
+  func claim(inode: UInt64) -> Bool { claims.withLock { $0.insert(inode).inserted } }
 
   func isFirst(toPlace digest: ContentDigest) -> Bool { placed.withLock { $0.insert(digest.prefix).inserted } }
 
@@ -102,7 +102,7 @@ final class ReceiveWork: TreeWork {
 
   func enter(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> [ReceiveNode] {
     if node.parent == nil { try takeAnnounced(entries: 1) }
-    try take(1, from: directoriesLeft)
+    try take(count: 1, from: directoriesLeft)
     guard node.depth <= Self.depthLimit else {
       throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep")
     }

@@ -58,7 +58,7 @@ final class KeptEntries: Sendable {
   ///
   /// The present entry gets a second name here first. What comes out of the exchange is that entry. If another program
   /// has put another one there meanwhile, that one is kept, too.
-  func replace(_ name: [UInt8], in node: RestoreNode, by new: [UInt8]) throws(Errno) {
+  func replace(named name: [UInt8], in node: RestoreNode, by new: [UInt8]) throws(Errno) {
     let target = node.target!
     try withDirectory(for: node, tree: "replaced") { (directory) throws(Errno) in
       var linked: FileStatus?
@@ -81,7 +81,7 @@ final class KeptEntries: Sendable {
   }
 
   /// Moves an entry here.
-  func move(_ name: [UInt8], from node: RestoreNode) throws(Errno) {
+  func move(named name: [UInt8], from node: RestoreNode) throws(Errno) {
     try withDirectory(for: node, tree: "replaced") { (directory) throws(Errno) in
       try node.target!.descriptor.rename(name.span, to: directory.descriptor, as: name.span)
     }

@@ -151,7 +151,7 @@ struct RestoreMerge {
     let row = task.row
     guard let group = row.linkGroup else {
       guard try makeAlone(&task, name: name, as: made, in: target) != nil else { return false }
-      try take(made, name: name, task: task, in: target)
+      try take(made: made, name: name, task: task, in: target)
       return true
     }
     // The reason why the first name takes no further link.
@@ -162,7 +162,7 @@ struct RestoreMerge {
       refusal = try linkToFirst(first, as: linked, in: target)
       if refusal == nil {
         task.isCorrection = false
-        try take(linked, name: name, task: task, in: target)
+        try take(made: linked, name: name, task: task, in: target)
         work.progress.expectLess(bytes: row.size)
       }
       return refusal == nil
@@ -179,7 +179,7 @@ struct RestoreMerge {
         let other = work.path(first.directory + first.name)
         work.warn(at: path(of: name), "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
-      if !task.isCorrection { try take(made, name: name, task: task, in: target) }
+      if !task.isCorrection { try take(made: made, name: name, task: task, in: target) }
       return FirstName(directory: node.path, name: name, inode: inode, value: ())
     }
   }
@@ -200,7 +200,7 @@ struct RestoreMerge {
   }
 
   /// Renames an entry from its temporary name to its final name.
-  private func take(_ made: [UInt8], name: [UInt8], task: Task, in target: Directory) throws(Errno) {
+  private func take(made: [UInt8], name: [UInt8], task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
     if work.hasJournal {
       let status = try target.descriptor.status(of: made.span)
@@ -240,7 +240,8 @@ struct RestoreMerge {
       }
       work.reportDamage(at: path(of: name), "is not restored: the repository has no regular file in its place")
     } catch {
-      work.reportUnreadable(at: path(of: name), "is not restored: the stored file cannot be read", because: error)
+      work.reportUnreadable(
+        at: path(of: name), message: "is not restored: the stored file cannot be read", because: error)
     }
     return nil
   }
@@ -291,7 +292,8 @@ struct RestoreMerge {
     } catch {
       guard case .reading(let error) = error else { throw error.errno }
       try target.descriptor.unlink(made.span)
-      work.reportUnreadable(at: path(of: name), "is not restored: the stored file cannot be read", because: error)
+      work.reportUnreadable(
+        at: path(of: name), message: "is not restored: the stored file cannot be read", because: error)
       return nil
     }
     guard try checkContent(pass, task: task, name: name, as: made, in: target) else { return nil }
@@ -325,7 +327,7 @@ struct RestoreMerge {
         byteCount: row.size,
         takeZeros: { byteCount in
           work.progress.expectLess(bytes: byteCount)
-          writing { () throws(Errno) in try assembly.appendZeros(byteCount) }
+          writing { () throws(Errno) in try assembly.appendZeros(byteCount: byteCount) }
         },
         { bytes in
           work.progress.bytesRead.count(UInt64(bytes.count))

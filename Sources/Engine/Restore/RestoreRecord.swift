@@ -39,7 +39,7 @@ struct RecordedChange {
 
   init(_ sign: Sign, at path: TreePath) { (self.sign, self.path) = (sign, path) }
 
-  init(timeOf directory: TreePath, _ time: Timestamp) {
+  init(timeOf directory: TreePath, time: Timestamp) {
     self.init(.time, at: directory)
     changed = time
   }
@@ -147,6 +147,6 @@ final class ChangeJournal: Sendable {
   /// Notes the time of a directory before the first change in it.
   func note(_ time: Timestamp, of directory: TreePath) throws(Errno) {
     guard state.withLock({ $0.directories.insert(directory).inserted }) else { return }
-    try append(RecordedChange(timeOf: directory, time))
+    try append(RecordedChange(timeOf: directory, time: time))
   }
 }

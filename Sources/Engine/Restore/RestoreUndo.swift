@@ -99,7 +99,7 @@ private struct Undo {
       do { try undo(change) } catch let error as Errno {
         // An earlier undoing that was ended removed the directory that the restore had added.
         if change.sign == .added, error == .noSuchEntry { continue }
-        leave(change, error == .symbolicLoop ? "a symbolic link leads to it" : "cannot be undone: \(error)")
+        leave(change, because: error == .symbolicLoop ? "a symbolic link leads to it" : "cannot be undone: \(error)")
       }
     }
     result.left = UInt64(remaining.count)
@@ -161,13 +161,13 @@ private struct Undo {
   private func write(_ changes: [RecordedChange]) throws(Errno) {
     let (new, record) = (RecordedChange.newFileName, RecordedChange.fileName)
     let file = try kept.descriptor.open(new.span, [.write, .create, .truncate], mode: 0o600)
-    let times = changes.isEmpty ? [] : self.times.map { RecordedChange(timeOf: $0.key, $0.value) }
+    let times = changes.isEmpty ? [] : self.times.map { RecordedChange(timeOf: $0.key, time: $0.value) }
     try file.write((changes + times + [RecordedChange(.end, at: [])]).flatMap(\.line))
     try file.synchronize()
     try kept.descriptor.rename(new.span, to: kept.descriptor, as: record.span, replacing: true)
   }
 
-  private mutating func leave(_ change: RecordedChange, _ reason: String) {
+  private mutating func leave(_ change: RecordedChange, because reason: String) {
     remaining.append(change)
     monitor.warn(Warning(path: change.path.absolute, message: "\(reason); left as it is"))
   }
@@ -179,8 +179,8 @@ private struct Undo {
     switch change.sign {
     case .added:
       guard let present else { return }
-      guard isUnchanged(present, since: change) else { return leave(change, Self.hasChanged) }
-      guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
+      guard isUnchanged(present, since: change) else { return leave(change, because: Self.hasChanged) }
+      guard try isEmptied(present, change: change, in: parent) else { return leave(change, because: Self.isFilled) }
       guard isWanted(change, verb: .removed, present: present, before: nil) else { return }
       if isDryRun { return }
       try remove(present, named: name, from: parent)
@@ -192,7 +192,7 @@ private struct Undo {
         let former = try directory.descriptor.statusIfPresent(of: name.span)
       else { return }
       guard change.sign == .replaced, let present else {
-        if present != nil { return leave(change, "another entry has taken its place") }
+        if present != nil { return leave(change, because: "another entry has taken its place") }
         guard isWanted(change, verb: .added, present: former, before: nil) else { return }
         try report(contentOf: change, in: directory, as: former)
         if isDryRun { return }
@@ -208,8 +208,8 @@ private struct Undo {
         if !isDryRun { try remove(former, named: name, from: directory) }
         return
       }
-      guard isUnchanged(present, since: change) else { return leave(change, Self.hasChanged) }
-      guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
+      guard isUnchanged(present, since: change) else { return leave(change, because: Self.hasChanged) }
+      guard try isEmptied(present, change: change, in: parent) else { return leave(change, because: Self.isFilled) }
       guard isWanted(change, verb: .changed, present: former, before: present) else { return }
       try report(contentOf: change, in: directory, as: former)
       if isDryRun { return }
@@ -253,7 +253,7 @@ private struct Undo {
       kindBefore: before?.kind == present.kind ? nil : before?.kind, aspects: aspects,
       byteCount: present.kind == .regular ? present.size : nil)
     guard approves(planned) else {
-      leave(change, "has changed since the plan was made")
+      leave(change, because: "has changed since the plan was made")
       return false
     }
     if verb == .removed { removed.insert(change.path) }
@@ -289,7 +289,7 @@ private struct Undo {
     // Another program may have put another entry there, or written to it.
     guard taken.isSameInode(as: present), taken.modified == present.modified || present.kind == .directory else {
       try directory.descriptor.exchange(name.span, with: name.span, in: parent.descriptor)
-      return leave(change, Self.hasChanged)
+      return leave(change, because: Self.hasChanged)
     }
     try remove(taken, named: name, from: directory)
   }
@@ -302,7 +302,7 @@ private struct Undo {
 
   /// Gives an entry its former metadata.
   private mutating func correct(_ change: RecordedChange, in parent: Directory, present: FileStatus?) throws {
-    guard let present else { return leave(change, "is gone") }
+    guard let present else { return leave(change, because: "is gone") }
     let name = change.path.last!
     let directory = try kept.directory(path: [Array("metadata".utf8)] + change.path.dropLast())
     let former = try directory.descriptor.openToRead(name.span)
@@ -314,7 +314,9 @@ private struct Undo {
     var aspects = metadataAspects(from: now.metadata, to: old)
     if AttributeBlock(try target.extendedAttributes()) != attributes { aspects.insert(.attributes) }
     if aspects.isEmpty { return }
-    guard now.isSameInode(as: present), isUnchanged(now, since: change) else { return leave(change, Self.hasChanged) }
+    guard now.isSameInode(as: present), isUnchanged(now, since: change) else {
+      return leave(change, because: Self.hasChanged)
+    }
     guard isWanted(change, verb: .changed, present: now, before: now, aspects: aspects), !isDryRun else { return }
     _ = try setMetadata(old, attributes: attributes, to: target, by: .descriptor, currently: now, mayHaveOthers: true)
     touched.insert(now.inode)

@@ -108,10 +108,10 @@ extension RestoreWork {
       return false
     }
     if present.kind == .directory {
-      try kept.move(name, from: node)
+      try kept.move(named: name, from: node)
       return false
     }
-    if displacement.isKept { try kept.replace(name, in: node, by: new) }
+    if displacement.isKept { try kept.replace(named: name, in: node, by: new) }
     return displacement.isKept
   }
 
@@ -195,7 +195,7 @@ extension RestoreWork {
       try announce(.removed, of: name, in: node)
       if !options.isDryRun {
         if isDirectory || options.displacement?.isKept == true {
-          try kept.move(name, from: node)
+          try kept.move(named: name, from: node)
         } else {
           try target.descriptor.unlink(name.span)
         }

@@ -132,7 +132,7 @@ final class RestoreWork: TreeWork {
   /// Reports an entry that the repository cannot deliver.
   ///
   /// It is damage, unless this user or this process lacks rights or resources.
-  func reportUnreadable(at path: [UInt8], _ message: String, because error: Errno) {
+  func reportUnreadable(at path: [UInt8], message: String, because error: Errno) {
     if error.leavesDataUnknown {
       warn(at: path, "\(message): \(error)")
     } else {
@@ -244,7 +244,8 @@ final class RestoreWork: TreeWork {
     let name = node.name
     do { node.stored = try stored.directory(name.span) } catch {
       reportUnreadable(
-        at: path(of: node), "no file below it is restored: the stored directory cannot be opened", because: error)
+        at: path(of: node), message: "no file below it is restored: the stored directory cannot be opened",
+        because: error)
     }
   }
 
@@ -364,7 +365,7 @@ final class RestoreWork: TreeWork {
     try announce(sign, of: name, in: node.parent!)
     if options.isDryRun { return true }
     if existing != nil {
-      if let kept { try kept.move(name, from: node.parent!) } else { try above.descriptor.unlink(name.span) }
+      if let kept { try kept.move(named: name, from: node.parent!) } else { try above.descriptor.unlink(name.span) }
     }
     try above.descriptor.makeDirectory(name.span, mode: 0o700)
     recordChange(sign, of: name, in: node.parent!)

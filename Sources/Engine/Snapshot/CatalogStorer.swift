@@ -36,7 +36,7 @@ struct CatalogStorer: EntryStoring {
   }
 
   func link(_ row: FileRow, named range: Range<Int>) -> Bool {
-    if row.digest.form == .chunks || isUnsteady(Array(directory.names[range])) { return false }
+    if row.digest.form == .chunks || isUnsteady(named: Array(directory.names[range])) { return false }
     directory.encoder.append(row, of: directory.record!, hints: row.hints.ofSource)
     return true
   }
@@ -54,7 +54,7 @@ struct CatalogStorer: EntryStoring {
   func record(_ entry: NewEntry, as name: [UInt8]) { directory.encoder.append(name.span, entry) }
 
   func store(_ entry: SourceEntry) throws -> NewEntry? {
-    let isUnsteady = isUnsteady(entry.name)
+    let isUnsteady = isUnsteady(named: entry.name)
     let before = entry.before
     if !isUnsteady, let before, let known = known(before, for: entry) {
       if before.tree.isUnfinished { directory.count(known, comparedWith: entry.row) }
@@ -83,7 +83,7 @@ struct CatalogStorer: EntryStoring {
     }
   }
 
-  private func isUnsteady(_ name: [UInt8]) -> Bool {
+  private func isUnsteady(named name: [UInt8]) -> Bool {
     !snapshot.copied.unsteady.isEmpty && snapshot.copied.unsteady.contains(node.path + name)
   }
 
@@ -119,7 +119,7 @@ struct CatalogStorer: EntryStoring {
   }
 
   private func read(_ name: [UInt8], byCopying copies: Bool, isRequired: Bool = false) throws -> NewEntry? {
-    guard var file = try directory.openFile(name) else { return nil }
+    guard var file = try directory.openFile(named: name) else { return nil }
     let pass: PassResult
     do throws(CopyError) {
       pass = try copies ? copy(&file) : hash(&file)

@@ -161,7 +161,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
         ?? excludes.rule(for: name.span, in: node.patternPath, isDirectory: true)
       if let rule, plan?.isSource != true { work.exclude(directory.path(at: listed.range), by: rule) }
       if rule != nil, plan == nil {
-        if listed.isRecycled { try work.builder?.discard(name, of: node) }
+        if listed.isRecycled { try work.builder?.discard(named: name, of: node) }
         continue
       }
       let child = SnapshotNode(

@@ -80,7 +80,7 @@ struct EntryStorer: EntryStoring {
     }
     let stored =
       entry.status.kind == .regular
-      ? try FileStorer(of: directory, with: builder).store(entry.name, comparedWith: before)
+      ? try FileStorer(of: directory, with: builder).store(named: entry.name, comparedWith: before)
       : try storeSpecial(entry)
     if stored?.hints.flags.isCatalogOnly == true { directory.context.progress.catalogOnly.count() }
     if let stored { directory.count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }

@@ -22,8 +22,8 @@ struct FileStorer {
   }
 
   /// Stores a file that may have the content of the stored file `before`; `nil` if it is left out.
-  func store(_ name: [UInt8], comparedWith before: StoredFile?) throws -> NewEntry? {
-    guard var file = try directory.openFile(name) else { return nil }
+  func store(named name: [UInt8], comparedWith before: StoredFile?) throws -> NewEntry? {
+    guard var file = try directory.openFile(named: name) else { return nil }
     if let dump = node.dump {
       if let entry = try takeIn(&file, of: dump, comparedWith: before) { return entry }
     } else if let before, let entry = try reuse(before, for: file) {
@@ -148,7 +148,7 @@ struct FileStorer {
     let name = file.name
     var path: [UInt8] { node.sourcePath(of: name) }
     // The space that a file with shared blocks will take is not known beforehand.
-    if old == nil { try builder.context.space.take(min(file.status.size, file.status.blocks &* 512), for: path) }
+    if old == nil { try builder.context.space.take(bytes: min(file.status.size, file.status.blocks &* 512), for: path) }
     let pass: PassResult
     do throws(CopyError) { pass = try copyUntilStill(&file, to: target.descriptor, updating: old) } catch {
       switch error {

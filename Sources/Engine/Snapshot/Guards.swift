@@ -133,11 +133,11 @@ final class Guards: Sendable {
     else { return }
     throw refusal(
       of: node.tally?.path ?? node.sourcePath,
-      "\(displayName(node.sourcePath)) is on another file system than in the snapshot \(before.snapshot)",
+      message: "\(displayName(node.sourcePath)) is on another file system than in the snapshot \(before.snapshot)",
       hint: "mount the right one, or, if this is right, run again with --accept-changes")
   }
 
-  private func refusal(of source: [UInt8], _ message: String, hint: String) -> SourceRefusal {
+  private func refusal(of source: [UInt8], message: String, hint: String) -> SourceRefusal {
     SourceRefusal(path: source, failure: Failure(.refused, message, hint: hint))
   }
 
@@ -154,7 +154,7 @@ final class Guards: Sendable {
       if isEmpty, gone > 0 {
         throw refusal(
           of: tally.path,
-          "the source \(displayName(tally.path)) is empty, and the snapshot \(tally.previous!) has "
+          message: "the source \(displayName(tally.path)) is empty, and the snapshot \(tally.previous!) has "
             + "\(tally.entriesBefore) entries of it",
           hint: "mount its file system, or, if this is right, run again with --accept-changes")
       }
@@ -163,7 +163,7 @@ final class Guards: Sendable {
       guard isReplaced || limits.isTooMuch(gone: gone, of: tally.entriesBefore) else { continue }
       throw refusal(
         of: tally.path,
-        "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(tally.previous!) has of "
+        message: "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(tally.previous!) has of "
           + "\(displayName(tally.path)) are gone",
         hint: (isReplaced ? "mount its file system, or, " : "") + "if this is right, run again with --accept-changes")
     }

@@ -331,7 +331,7 @@ final class SnapshotWork: TreeWork {
       child.build.isRecycled = try node.keepsDirectory(named: name.span)
       if child.build.isRecycled, plan.isSource, options.fetchedTree(of: child.sourcePath) != nil {
         // The fetched tree takes its place.
-        try builder?.discard(name, of: node)
+        try builder?.discard(named: name, of: node)
         child.build.isRecycled = false
       }
       return child

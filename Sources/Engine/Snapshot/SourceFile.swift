@@ -35,7 +35,7 @@ extension DirectoryContext {
   private static let pausesMilliseconds = [0, 5, 20, 80, 250]
 
   /// Opens a regular file; `nil` if it is left out.
-  func openFile(_ name: [UInt8]) throws -> SourceFile? {
+  func openFile(named name: [UInt8]) throws -> SourceFile? {
     let descriptor: Descriptor
     do throws(Errno) { descriptor = try node.source!.descriptor.openToRead(name.span) } catch {
       switch error {
@@ -119,7 +119,7 @@ extension DirectoryContext {
     let handle: Descriptor
     do throws(Errno) {
       if entry.kind == .symbolicLink { entry.target = try node.source!.descriptor.readSymbolicLink(name.span) }
-      handle = try open(name, seen: status)
+      handle = try open(named: name, seen: status)
     } catch {
       switch error {
       case .noSuchEntry: context.progress.vanished.count()
@@ -135,7 +135,7 @@ extension DirectoryContext {
   }
 
   /// Opens the inode that was seen, by path only; throws `staleHandle` if another inode has its name.
-  private func open(_ name: [UInt8], seen: FileStatus) throws(Errno) -> Descriptor {
+  private func open(named name: [UInt8], seen: FileStatus) throws(Errno) -> Descriptor {
     let handle = try node.source!.descriptor.open(name.span, .pathOnly)
     guard try handle.status().isSameState(as: seen) else { throw .staleHandle }
     return handle

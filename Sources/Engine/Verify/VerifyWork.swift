@@ -33,13 +33,13 @@ final class VerifyWork: TreeWork {
 
   func leave(_ node: Node, with worker: VerifyWorker) throws { node.stored = nil }
 
-  private func found(at node: Node, name: some Sequence<UInt8>, _ message: String) {
-    report(node.path + [Array(name)], message: message)
+  private func found(at node: Node, name: some Sequence<UInt8>, message: String) {
+    report(at: node.path + [Array(name)], message: message)
   }
 
-  private func found(at node: Node, _ message: String) { report(node.path, message: message) }
+  private func found(at node: Node, message: String) { report(at: node.path, message: message) }
 
-  private func report(_ path: TreePath, message: String, isDamage: Bool = true) {
+  private func report(at path: TreePath, message: String, isDamage: Bool = true) {
     shared.found(
       Problem(
         snapshot: snapshot, path: path.atSource(label: catalog.summary.label), message: message, isDamage: isDamage,
@@ -53,7 +53,7 @@ final class VerifyWork: TreeWork {
     if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage = !error.leavesDataUnknown
     report(
-      node.path + name,
+      at: node.path + name,
       message: isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
   }
 
@@ -74,8 +74,8 @@ final class VerifyWork: TreeWork {
       let name = node.name
       do throws(Errno) { node.stored = try parent.stored!.directory(name.span) } catch {
         switch error {
-        case .noSuchEntry: found(at: node, "the directory is missing, with everything below it")
-        case .notADirectory, .symbolicLoop: found(at: node, "is no longer a directory")
+        case .noSuchEntry: found(at: node, message: "the directory is missing, with everything below it")
+        case .notADirectory, .symbolicLoop: found(at: node, message: "is no longer a directory")
         default: unreadable(at: node, because: error)
         }
         return []
@@ -84,7 +84,7 @@ final class VerifyWork: TreeWork {
     let stored = node.stored!
     let record: DirectoryRecord
     do { record = try worker.reader.record(at: subtree.place, for: subtree.digest) } catch {
-      found(at: node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
+      found(at: node, message: "its record in the catalog is damaged, so nothing below it is verified: \(error)")
       return []
     }
     // The entries below can be verified even if the directory itself cannot.
@@ -101,7 +101,7 @@ final class VerifyWork: TreeWork {
     do { return try merge(in: node, isListed: isInPart, stored: stored, record: record, with: worker) } catch let error
       as CatalogError
     {
-      found(at: node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
+      found(at: node, message: "its record in the catalog is damaged, so not all below it is verified: \(error)")
       return []
     }
   }
@@ -113,7 +113,7 @@ final class VerifyWork: TreeWork {
     let differences = compare(
       status: status, attributes: attributes, metadata: record.metadata, expected: record.attributes,
       flags: record.hints.flags)
-    if !differences.isEmpty { found(at: node, "its \(differences) changed") }
+    if !differences.isEmpty { found(at: node, message: "its \(differences) changed") }
   }
 
   private func merge(
@@ -160,7 +160,7 @@ final class VerifyWork: TreeWork {
         continue
       case .right(let missing):
         if missing.hints.flags.contains(.notStored) { continue }
-        if isListed { found(at: node, name: record.bytes[missing.name], "is missing") }
+        if isListed { found(at: node, name: record.bytes[missing.name], message: "is missing") }
         if isListed || missing.kind != .regular { continue }
         row = missing
       case .both(_, let stored): row = stored
@@ -183,7 +183,7 @@ final class VerifyWork: TreeWork {
     var children: [Node] = []
     while let pair = try merge.nextDirectory() {
       switch pair {
-      case .left(let unknown): found(at: node, name: names[unknown.range], "is not in the catalog")
+      case .left(let unknown): found(at: node, name: names[unknown.range], message: "is not in the catalog")
       case .right(let row), .both(_, let row):
         let subject = VerifyEntry.Subject.directory(Subtree(row))
         children.append(Node(parent: node, name: Array(record.bytes[row.name]), VerifyEntry(subject: subject)))
@@ -200,7 +200,7 @@ final class VerifyWork: TreeWork {
     let name = Array(record.bytes[row.name])
     guard let status = status(of: name, in: node, stored: stored) else { return }
     guard let kind = status.kind, kind == row.kind else {
-      found(at: node, name: name, "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")
+      found(at: node, name: name, message: "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")
       return
     }
     var problems: [String] = []
@@ -238,14 +238,14 @@ final class VerifyWork: TreeWork {
       status: status, attributes: attributes, metadata: row.metadata, expected: record.attributes(of: row),
       flags: row.hints.flags)
     if !differences.isEmpty { problems.append("its \(differences) changed") }
-    if !problems.isEmpty { found(at: node, name: name, problems.joined(separator: "; ")) }
+    if !problems.isEmpty { found(at: node, name: name, message: problems.joined(separator: "; ")) }
   }
 
   /// The status of an entry; `nil`, with a report, if there is none.
   private func status(of name: [UInt8], in node: Node, stored: Directory) -> FileStatus? {
     do throws(Errno) { return try stored.descriptor.status(of: name.span) } catch {
       if error == .noSuchEntry {
-        found(at: node, name: name, "is missing")
+        found(at: node, name: name, message: "is missing")
       } else {
         unreadable(at: node, because: error, name: name)
       }

@@ -128,7 +128,7 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
   }
 
   private func addThread() {
-    if count.add(1, ordering: .relaxed).newValue > most || !extras.start({ self.run(isExtra: true) }) {
+    if count.add(1, ordering: .relaxed).newValue > most || !extras.start(body: { self.run(isExtra: true) }) {
       count.subtract(1, ordering: .relaxed)
     }
   }

@@ -38,7 +38,7 @@ final class BaseFinder {
   func file(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> PushPlan.BaseFile? {
     guard inode != 0 else { return nil }
     let index = try allInodes()
-    for folder in index.directoriesHolding(inode, on: fileSystem) {
+    for folder in index.directoriesHolding(inode: inode, on: fileSystem) {
       let path = index.path(of: folder)
       guard let found = try reader.findDirectory(path), let row = try found.file(sourceInode: inode),
         row.kind == .regular
@@ -52,7 +52,7 @@ final class BaseFinder {
   {
     guard inode != 0 else { return nil }
     let index = try allInodes()
-    for folder in index.directoriesBeing(inode, on: fileSystem) {
+    for folder in index.directoriesBeing(inode: inode, on: fileSystem) {
       let path = index.path(of: folder)
       if case .directory(let record, let subtree)? = try reader.find(path), record.hints.sourceInode == inode,
         !record.isSynthetic

@@ -48,11 +48,11 @@ final class ContentSender {
   }
 
   /// Opens a file. `nil` if it is in the sources and has changed there; then it is noted.
-  func openUnlessChanged(_ path: TreePath, row: FileRow) throws -> File? {
-    do { return try open(path, row: row) } catch is ChangedFiles { return nil }
+  func openUnlessChanged(at path: TreePath, row: FileRow) throws -> File? {
+    do { return try open(at: path, row: row) } catch is ChangedFiles { return nil }
   }
 
-  func open(_ path: TreePath, row: FileRow) throws -> File {
+  func open(at path: TreePath, row: FileRow) throws -> File {
     switch files.open(path, row: row, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
@@ -180,7 +180,7 @@ final class ContentSender {
       while done < file.source.byteCount {
         let zeroCount = digest.isSparse ? try file.source.zeroBytes(at: done) : 0
         if zeroCount > 0 {
-          hasher.updateZeros(zeroCount)
+          hasher.updateZeros(byteCount: zeroCount)
           done += zeroCount
           continue
         }

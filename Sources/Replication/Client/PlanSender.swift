@@ -76,7 +76,7 @@ struct PlanSender {
       !parts.known.contains(row.digest.prefix)
     else { return nil }
     guard row.digest.isSparse || before.row.digest.isSparse else { return before }
-    guard let file = try contents.openUnlessChanged(item.folder.path(of: row), row: row) else { return nil }
+    guard let file = try contents.openUnlessChanged(at: item.folder.path(of: row), row: row) else { return nil }
     return file.source.storedBytes > Self.signatureBytes(of: before.row) ? before : nil
   }
 
@@ -164,7 +164,7 @@ struct PlanSender {
     _ row: FileRow, at index: Int, in folder: PushPlan.Folder, before: PushPlan.BaseFile?, signature: Signature?
   ) throws {
     let path = folder.path(of: row)
-    guard let file = try contents.openUnlessChanged(path, row: row) else { return }
+    guard let file = try contents.openUnlessChanged(at: path, row: row) else { return }
     let offset = min(parts.partialBytes[row.digest] ?? 0, row.size)
     if !version.hasPartialFileList { parts.partialBytes = [:] }
     progress.bytesDone.add(offset, ordering: .relaxed)

@@ -78,7 +78,7 @@ final class PushClient {
       return result(isNew: false)
     }
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel = connection.channel, progress] in
-      channel.sendKeepAlive(progress.bytesRead.value &+ progress.bytesDone.value &+ progress.changed.value)
+      channel.sendKeepAlive(number: progress.bytesRead.value &+ progress.bytesDone.value &+ progress.changed.value)
     }
     defer { ticker.stop() }
     try agreeOnSpace(measure(with: parts))
@@ -190,7 +190,7 @@ final class PushClient {
       try stream.write(.needed(recordByteCount: content.count))
       try contents.send(record: content, base: nil)
     case .file(let row, _)? where request.isContent && row.kind == .regular:
-      let file = try contents.open(request.path, row: row)
+      let file = try contents.open(at: request.path, row: row)
       // The server would request a file that does not match its digest again and again.
       try contents.check(file, against: row.digest)
       try stream.write(.needed(recordByteCount: nil))

@@ -35,7 +35,7 @@ extension SnapshotFiles {
 extension SourceFiles: SnapshotFiles {
   func open(_ path: TreePath, row: FileRow, onRead: @escaping (UInt64) -> Void) -> StoredVersion {
     do throws(Errno) {
-      let file = try open(path, row: row)
+      let file = try open(at: path, row: row)
       let status = try file.status()
       return .opened(StoredSource(file: file, status: status, byteCount: row.size, onRead: onRead))
     } catch { return .damaged }
@@ -65,7 +65,7 @@ final class StoredFiles: SnapshotFiles {
   }
 
   /// Opens a regular file of any size. The kind is checked first, because opening a device can do harm.
-  func openRegularFile(_ path: TreePath) throws(Errno) -> StoredSource {
+  func openRegularFile(at path: TreePath) throws(Errno) -> StoredSource {
     let (directory, name) = try locate(path)
     guard try directory.descriptor.status(of: name.span).kind == .regular else { throw .invalid }
     let file = try directory.descriptor.openToRead(name.span)

@@ -24,7 +24,7 @@ final class BackgroundFsync {
   func begin() { waitingBytes = 0 }
 
   /// Counts `byteCount` more bytes written to the file, and flushes it from time to time.
-  func count(_ byteCount: UInt64, writtenTo file: borrowing Descriptor) {
+  func count(byteCount: UInt64, writtenTo file: borrowing Descriptor) {
     waitingBytes &+= byteCount
     guard !hasFinished, waitingBytes >= Self.flushedBytes, !state.isFlushing.load(ordering: .acquiring),
       let file = try? file.duplicate()

@@ -31,7 +31,7 @@ struct LogRequestHandler {
         if frame.type == .end { return }
         byteCount += UInt64(frame.payload.count)
         guard byteCount <= Wire.logBytes else { throw ProtocolViolation("a log does not end") }
-        try space.consume(UInt64(frame.payload.count), ofFileWith: byteCount)
+        try space.consume(byteCount: UInt64(frame.payload.count), ofFileWith: byteCount)
         try frame.payload.withUnsafeBytes { try sink($0) }
       }
     }

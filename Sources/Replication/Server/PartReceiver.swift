@@ -99,13 +99,13 @@ private struct ContentTarget {
     let assembly = assembly
     switch instruction {
     case .literal(let bytes): try write { () throws(Errno) in try assembly.append(bytes) }
-    case .zeros(let byteCount): try write { () throws(Errno) in try assembly.appendZeros(byteCount) }
-    case .copy(let offset, let byteCount): isWhole = try copy(byteCount, at: offset, from: base)
+    case .zeros(let byteCount): try write { () throws(Errno) in try assembly.appendZeros(byteCount: byteCount) }
+    case .copy(let offset, let byteCount): isWhole = try copy(byteCount: byteCount, at: offset, from: base)
     }
   }
 
   /// Returns false if the base's file cannot be read, or the bytes cannot be written.
-  private mutating func copy(_ byteCount: UInt64, at offset: UInt64, from base: StoredSource?) throws -> Bool {
+  private mutating func copy(byteCount: UInt64, at offset: UInt64, from base: StoredSource?) throws -> Bool {
     guard let base else { return false }
     let assembly = assembly
     var done: UInt64 = 0
@@ -113,7 +113,7 @@ private struct ContentTarget {
       if isTooLarge { return false }
       let zeroCount = min((try? base.zeroBytes(at: offset + done)) ?? 0, byteCount - done)
       if zeroCount > 0 {
-        try write { () throws(Errno) in try assembly.appendZeros(zeroCount) }
+        try write { () throws(Errno) in try assembly.appendZeros(byteCount: zeroCount) }
         done += zeroCount
         continue
       }
@@ -140,7 +140,7 @@ private struct ContentTarget {
   mutating func countWritten() throws {
     let byteCount = assembly.writtenByteCount - countedBytes
     countedBytes = assembly.writtenByteCount
-    fsync.count(byteCount, writtenTo: assembly.file)
-    try push.space.consume(byteCount, ofFileWith: self.byteCount)
+    fsync.count(byteCount: byteCount, writtenTo: assembly.file)
+    try push.space.consume(byteCount: byteCount, ofFileWith: self.byteCount)
   }
 }

@@ -30,7 +30,7 @@ final class PushReceiver {
   /// Returns the result for the history; `nil` if the repository had the snapshot already.
   func run() throws -> ReceivedPush? {
     let counter = KeepAliveCounter(of: push.progress)
-    let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in channel.sendKeepAlive(counter.value()) }
+    let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in channel.sendKeepAlive(number: counter.value()) }
     defer { ticker.stop() }
     return try repository.withLock(for: "receive", at: began) {
       let list = try finishEarlierWork()

@@ -49,7 +49,7 @@ struct ReadRequestHandler {
     guard !path.isEmpty else { throw ProtocolViolation("a file has no name") }
     let stream = OutgoingStream(over: channel, windowLog: 20)
     let file: StoredSource?
-    do { file = try StoredFiles(in: try repository.openTree(of: name)).openRegularFile(path) } catch {
+    do { file = try StoredFiles(in: try repository.openTree(of: name)).openRegularFile(at: path) } catch {
       file = nil
       let problem = FetchHead.problem("\(error)")
       try stream.write { problem.encode(to: &$0) }
@@ -89,7 +89,7 @@ struct ReadRequestHandler {
   /// Shows the client that a long work goes on.
   private func keepAlives(of progress: Progress) -> Ticker {
     Ticker(intervalMilliseconds: 1000) { [channel] in
-      channel.sendKeepAlive(progress.entries.value &+ progress.bytesRead.value)
+      channel.sendKeepAlive(number: progress.entries.value &+ progress.bytesRead.value)
     }
   }
 

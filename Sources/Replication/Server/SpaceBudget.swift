@@ -61,7 +61,7 @@ final class SpaceBudget: Sendable {
   /// little space is left.
   ///
   /// Only written bytes count. A sparse file takes less space than its size.
-  func consume(_ byteCount: UInt64, ofFileWith fileByteCount: UInt64) throws {
+  func consume(byteCount: UInt64, ofFileWith fileByteCount: UInt64) throws {
     if byteCount == 0 { return }
     let left = budget.load(ordering: .relaxed)
     if byteCount <= left {

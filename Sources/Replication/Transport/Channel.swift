@@ -104,7 +104,7 @@ final class Channel: Sendable {
         done += written
         lastWritten = now
         if isWork { noteTransfer(at: now) }
-        limiter?.consume(written)
+        limiter?.consume(byteCount: written)
         bytesSent.add(UInt64(written), ordering: .relaxed)
       } else {
         // A server that still sends keep-alives is busy, not dead. It will read later.
@@ -134,7 +134,7 @@ final class Channel: Sendable {
 
   /// Sends a keep-alive, unless a frame was sent recently. `number` grows with the progress of one piece of work, and
   /// starts again with the next.
-  func sendKeepAlive(_ number: UInt64) {
+  func sendKeepAlive(number: UInt64) {
     let total = keepAliveSent.withLock { sent in
       if number < sent.last { sent.before &+= sent.last }
       sent.last = number
@@ -261,7 +261,7 @@ final class Channel: Sendable {
       return false
     }
     bytesReceived.add(UInt64(count), ordering: .relaxed)
-    inbox.limiter?.consume(count)
+    inbox.limiter?.consume(byteCount: count)
     inbox.decoder.append(more)
     while let frame = try inbox.decoder.next() { try add(frame, to: &inbox) }
     return true

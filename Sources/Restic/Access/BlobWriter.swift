@@ -93,7 +93,7 @@ final class BlobWriter: Sendable {
     try lock.confirm()
     let bytes = pack.bytes + PackHeader.ending(pack.blobs, sealer: tools.sealer)
     let id = tools.hasher.digest(of: bytes)
-    limiter?.pace(bytes.count)
+    limiter?.pace(byteCount: bytes.count)
     // A pack has blobs of one type, because each type has an open pack of its own.
     let isContents = pack.blobs.first?.name.type == .data
     try isContents

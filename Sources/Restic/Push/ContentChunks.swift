@@ -44,7 +44,7 @@ final class ContentChunks {
       if start == end, data != .max, position < byteCount {
         if data <= position { data = min(try file.seekData(from: position) ?? byteCount, byteCount) }
         while data - position >= UInt64(Chunker.minimumBytes) {
-          contentHasher.updateZeros(UInt64(Chunker.minimumBytes))
+          contentHasher.updateZeros(byteCount: UInt64(Chunker.minimumBytes))
           if ids.last != zeroID { try zeroChunk.withUnsafeBytes { try save(zeroID, $0) } }
           ids.append(zeroID)
           guard ids.count < Self.mostChunks else { throw Problem.tooManyChunks }

@@ -260,7 +260,7 @@ final class TreeMaker: TreeWork {
     of row: FileRow, at path: TreePath, in sources: SourceFiles, with worker: Worker
   ) throws -> [Digest] {
     do {
-      return try save(try sources.open(path, row: row), row: row, with: worker)
+      return try save(try sources.open(at: path, row: row), row: row, with: worker)
     } catch ContentChunks.Problem.tooManyChunks {
       throw Self.tooLarge(displayName(path.atSource(label: snapshot.summary.label)))
     } catch let error where error is ContentChunks.Problem || error is Errno {

@@ -62,7 +62,7 @@ private final class VerifiedBlobs: Sendable {
   }
 
   /// Waits until that many bytes may have been read.
-  func pace(_ byteCount: Int) { limiter?.pace(byteCount) }
+  func pace(_ byteCount: Int) { limiter?.pace(byteCount: byteCount) }
 
   /// True if a chunk is in an archive; it is counted then.
   func isArchived(_ chunk: Digest, in index: BlobIndex) throws -> Bool {
