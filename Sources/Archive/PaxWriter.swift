@@ -41,9 +41,8 @@ public final class PaxWriter {
   /// `write` writes all bytes of the archive, and returns their number or a negated number of `errno(3)`.
   public init(write: @convention(c) (UnsafeRawPointer?, Int) -> Int) throws(ArchiveError) {
     if let trouble = tr_archive_trouble() { throw ArchiveError(number: 0, message: String(cString: trouble)) }
-    guard let archive = tr_archive_open(write) else {
-      throw ArchiveError(number: 0, message: "the archive cannot be begun")
-    }
+    guard let archive = tr_archive_open(write)
+    else { throw ArchiveError(number: 0, message: "the archive cannot be begun") }
     self.archive = archive
   }
 

@@ -75,9 +75,8 @@ public struct OpenCatalog: Sendable {
     }
     guard version > 0, header[20...].allSatisfy({ $0 == 0 }) else { throw CatalogError("the header is damaged") }
     let size = source.byteCount
-    guard size >= UInt64(CatalogFormat.headerBytes + CatalogFormat.footerBytes) else {
-      throw CatalogError("the catalog is cut off")
-    }
+    guard size >= UInt64(CatalogFormat.headerBytes + CatalogFormat.footerBytes)
+    else { throw CatalogError("the catalog is cut off") }
     let end = size - UInt64(CatalogFormat.footerBytes)
     let footer = try source.read(at: end, count: CatalogFormat.footerBytes)
     guard footer.count == CatalogFormat.footerBytes,
@@ -111,9 +110,8 @@ public final class CatalogReader {
   static func frame(
     _ source: any CatalogSource, number: UInt32, at offset: UInt64, end: UInt64, hasher: SHA256
   ) throws -> [UInt8] {
-    guard offset >= UInt64(CatalogFormat.headerBytes), offset < end else {
-      throw CatalogError("a frame lies outside the catalog")
-    }
+    guard offset >= UInt64(CatalogFormat.headerBytes), offset < end
+    else { throw CatalogError("a frame lies outside the catalog") }
     // One read gets a typical frame whole: compression halves its content.
     let guess = Int(min(UInt64(Frame.targetBytes / 2), end - offset))
     var bytes = try source.read(at: offset, count: guess)
@@ -146,9 +144,8 @@ public final class CatalogReader {
   private func frameTable() throws -> [UInt64] {
     if let frameOffsets { return frameOffsets }
     let table = try frame(number: Frame.tableNumber, at: catalog.tableOffset)
-    guard table.count == Int(catalog.frameCount) * 8 else {
-      throw CatalogError("the table of frames has the wrong size")
-    }
+    guard table.count == Int(catalog.frameCount) * 8
+    else { throw CatalogError("the table of frames has the wrong size") }
     let offsets: [UInt64] = (0..<Int(catalog.frameCount)).map { table.integer(at: $0 * 8) }
     frameOffsets = offsets
     return offsets
@@ -159,9 +156,8 @@ public final class CatalogReader {
     // Many parents may name one record, so a few bytes could claim an endless tree. An honest walk reads no more
     // records than the file can hold, at 1,024 times its size when decompressed.
     recordsRead += 1
-    guard recordsRead <= 4096 + catalog.source.byteCount &* 16 else {
-      throw CatalogError("the catalog names more directories than it can hold")
-    }
+    guard recordsRead <= 4096 + catalog.source.byteCount &* 16
+    else { throw CatalogError("the catalog names more directories than it can hold") }
     return try lookUp(at: place, digest: digest)
   }
 

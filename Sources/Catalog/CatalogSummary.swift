@@ -143,9 +143,7 @@ public struct CatalogSummary: Sendable {
       [started, finished, received ?? started, placed ?? started].allSatisfy({
         CalendarTime.seconds.contains($0.seconds)
       })
-    else {
-      throw CatalogError("the trailer has a time outside the years 0 to 9999")
-    }
+    else { throw CatalogError("the trailer has a time outside the years 0 to 9999") }
   }
 
   private static func decode(_ raw: UnsafeRawBufferPointer) throws(CatalogError) -> Decoded {
@@ -187,9 +185,8 @@ public struct CatalogSummary: Sendable {
     case .placed: placed = try Timestamp(from: &value)
     case .datedByClient: isDatedByClient = true
     case .outcome:
-      guard let known = Outcome(rawValue: try value.integer()) else {
-        throw CatalogError("the trailer names an unknown outcome")
-      }
+      guard let known = Outcome(rawValue: try value.integer())
+      else { throw CatalogError("the trailer names an unknown outcome") }
       outcome = known
     case .counts:
       files = try value.integer()

@@ -43,9 +43,8 @@ public final class StreamCompressor {
 
   private func run(_ bytes: UnsafeRawBufferPointer, directive: tr_stream_directive) throws {
     guard let stream else { throw CatalogError("zstd cannot compress a stream: no memory, or no such window") }
-    guard state == .open else {
-      throw CatalogError("a compressed stream cannot go on after its \(state == .ended ? "end" : "failure")")
-    }
+    guard state == .open
+    else { throw CatalogError("a compressed stream cannot go on after its \(state == .ended ? "end" : "failure")") }
     state = .failed
     var consumed = 0
     while true {

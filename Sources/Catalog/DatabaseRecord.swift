@@ -57,8 +57,7 @@ public struct DatabaseRecord: Hashable, Sendable {
     point = try text(&cursor)
     if flags & 2 != 0 { shortcomings = try text(&cursor) }
     guard Name.isPossible(name.span) else { throw CatalogError("the trailer names an impossible database") }
-    guard [began, ended].allSatisfy({ CalendarTime.seconds.contains($0.seconds) }) else {
-      throw CatalogError("the trailer has a time outside the years 0 to 9999")
-    }
+    guard [began, ended].allSatisfy({ CalendarTime.seconds.contains($0.seconds) })
+    else { throw CatalogError("the trailer has a time outside the years 0 to 9999") }
   }
 }

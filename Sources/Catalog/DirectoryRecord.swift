@@ -9,8 +9,7 @@ public struct FileRow: Sendable {
   public let size: UInt64
   public let name: Range<Int>
   public let linkGroup: UInt64?
-  let attributes: Range<Int>
-  let target: Range<Int>
+  let attributes, target: Range<Int>
   public let digest: ContentDigest
   public let hints: Hints
   /// The bytes of the entry that its directory's digest covers.
@@ -34,9 +33,7 @@ public struct DirectoryRecord: Sendable {
   public let flags: EntryFlags
   public let hints: Hints
   public let fileCount: Int
-  private let attributeRange: Range<Int>
-  private let contentRange: Range<Int>
-  private let hintRange: Range<Int>
+  private let attributeRange, contentRange, hintRange: Range<Int>
   private let filesStart: Int
   /// True in a catalog that was made in memory: nothing else has digests of chunks.
   private let mayHaveChunks: Bool
@@ -64,9 +61,8 @@ public struct DirectoryRecord: Sendable {
       let hintRange = try cursor.take(hintCount)
       // Only the form on the wire has no hints; a catalog's record always has them.
       guard hintCount > 0 else { throw CatalogError("a record has no hints") }
-      guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
-        throw CatalogError("a directory's record does not have the digest its parent names")
-      }
+      guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest
+      else { throw CatalogError("a directory's record does not have the digest its parent names") }
       return try DirectoryRecord(bytes, raw: raw, content: content, hints: hintRange, mayHaveChunks: mayHaveChunks)
     }
   }
@@ -84,9 +80,8 @@ public struct DirectoryRecord: Sendable {
   /// Opens a record in its form on the wire, with the hints of another machine.
   public init(content: [UInt8], sourceHints: [UInt8]) throws(CatalogError) {
     var record = try DirectoryRecord(content: content)
-    guard sourceHints.count == (record.fileCount + 1) * RecordLayout.hintBytes else {
-      throw CatalogError("a record has hints for another number of entries")
-    }
+    guard sourceHints.count == (record.fileCount + 1) * RecordLayout.hintBytes
+    else { throw CatalogError("a record has hints for another number of entries") }
     // The hints of sub-directories are places, which mean nothing on the wire.
     let childHints = try record.directories().count * RecordLayout.childHintBytes
     let bytes = content + sourceHints + [UInt8](repeating: 0, count: childHints)
@@ -117,9 +112,8 @@ public struct DirectoryRecord: Sendable {
     self.hintRange = hintRange
     var body = ByteCursor(raw, in: content)
     let fixed = try FixedPart(from: &body)
-    guard fixed.kind == .directory, fixed.flags.isDisjoint(with: [.sparseDigest, .chunksDigest]) else {
-      throw CatalogError("a record is not a directory's")
-    }
+    guard fixed.kind == .directory, fixed.flags.isDisjoint(with: [.sparseDigest, .chunksDigest])
+    else { throw CatalogError("a record is not a directory's") }
     metadata = fixed.metadata
     flags = fixed.flags
     attributeRange = try fixed.attributes(from: &body)
@@ -173,17 +167,14 @@ public struct DirectoryRecord: Sendable {
     var target = 0..<0
     var digest = ContentDigest.ofNothing
     let isSparse = fixed.flags.contains(.sparseDigest)
-    guard !isSparse || fixed.kind == .regular && fixed.size >= UInt64(ContentHasher.partBytes) else {
-      throw CatalogError("an entry has the digest of a sparse file, and is none")
-    }
+    guard !isSparse || fixed.kind == .regular && fixed.size >= UInt64(ContentHasher.partBytes)
+    else { throw CatalogError("an entry has the digest of a sparse file, and is none") }
     let isOfChunks = fixed.flags.contains(.chunksDigest)
-    guard !isOfChunks || mayHaveChunks && !isSparse && fixed.kind == .regular else {
-      throw CatalogError("an entry has the digest of chunks, of which the catalog knows none")
-    }
+    guard !isOfChunks || mayHaveChunks && !isSparse && fixed.kind == .regular
+    else { throw CatalogError("an entry has the digest of chunks, of which the catalog knows none") }
     if fixed.kind == .symbolicLink {
-      guard fixed.size > 0, fixed.size <= UInt64(RecordLimit.targetBytes) else {
-        throw CatalogError("a symbolic link's target has an impossible length")
-      }
+      guard fixed.size > 0, fixed.size <= UInt64(RecordLimit.targetBytes)
+      else { throw CatalogError("a symbolic link's target has an impossible length") }
       target = try cursor.take(Int(fixed.size))
     } else if fixed.kind == .regular && fixed.size > 0 {
       guard fixed.size <= UInt64(Int64.max) else { throw CatalogError("a file has an impossible size") }
@@ -224,15 +215,13 @@ public struct DirectoryRecord: Sendable {
   ) throws(CatalogError) -> [DirectoryRow] {
     var cursor = ByteCursor(raw, in: start..<contentRange.upperBound)
     let count = Int(try cursor.integer(UInt32.self))
-    guard count <= cursor.left / (Digest.byteCount + 2) else {
-      throw CatalogError("a record's counts do not fit its size")
-    }
+    guard count <= cursor.left / (Digest.byteCount + 2)
+    else { throw CatalogError("a record's counts do not fit its size") }
     var hints = ByteCursor(raw, in: hintRange)
     if !hintRange.isEmpty {
       _ = try hints.take((fileCount + 1) * RecordLayout.hintBytes)
-      guard hints.left == count * RecordLayout.childHintBytes else {
-        throw CatalogError("a record's counts do not fit its size")
-      }
+      guard hints.left == count * RecordLayout.childHintBytes
+      else { throw CatalogError("a record's counts do not fit its size") }
     }
     var rows: [DirectoryRow] = []
     rows.reserveCapacity(count)
@@ -302,9 +291,8 @@ public struct DirectoryRecord: Sendable {
     let names = cursor.bytes.bindMemory(to: UInt8.self).span
     guard Name.isPossible(names.extracting(range)) else { throw CatalogError("an entry has an impossible name") }
     if let previous {
-      guard compareNames(names.extracting(previous), names.extracting(range)) == .before else {
-        throw CatalogError("the names of a directory are out of order")
-      }
+      guard compareNames(names.extracting(previous), names.extracting(range)) == .before
+      else { throw CatalogError("the names of a directory are out of order") }
     }
     return range
   }
@@ -319,9 +307,8 @@ private struct FixedPart {
 
   @inline(__always)
   init(from cursor: inout ByteCursor) throws(CatalogError) {
-    guard let kind = EntryKind(rawValue: try cursor.integer()) else {
-      throw CatalogError("an entry is of no known kind")
-    }
+    guard let kind = EntryKind(rawValue: try cursor.integer())
+    else { throw CatalogError("an entry is of no known kind") }
     self.kind = kind
     flags = EntryFlags(rawValue: try cursor.integer())
     guard flags.isSubset(of: .known) else { throw CatalogError("an entry has unknown flags") }
@@ -336,9 +323,8 @@ private struct FixedPart {
   func attributes(from cursor: inout ByteCursor) throws(CatalogError) -> Range<Int> {
     guard flags.contains(.hasAttributes) else { return 0..<0 }
     let count = Int(try cursor.integer(UInt32.self))
-    guard count > 0, count <= AttributeBlock.maximumBytes else {
-      throw CatalogError("extended attributes have an impossible length")
-    }
+    guard count > 0, count <= AttributeBlock.maximumBytes
+    else { throw CatalogError("extended attributes have an impossible length") }
     return try cursor.take(count)
   }
 }

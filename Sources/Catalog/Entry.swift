@@ -72,8 +72,7 @@ public struct Hints: Sendable {
 
 /// The location of a directory's record: its frame's number and the offset in the frame's content.
 public struct Place: Hashable, Sendable {
-  public var frame: UInt32
-  public var offset: UInt32
+  public var frame, offset: UInt32
 }
 
 /// The totals of one subtree, its own directory included.

@@ -64,8 +64,7 @@ public struct EntryVersion: Sendable {
 public struct VersionChange: Sendable {
   /// The path from the snapshot's root.
   let path: TreePath
-  let newer: EntryFacts?
-  let older: EntryFacts?
+  let newer, older: EntryFacts?
 }
 
 /// Searches successive catalogs, newest first, for all versions of the entries that match.

@@ -63,9 +63,8 @@ enum Frame {
   /// The size of the whole frame according to its header, checked against the bytes left in the file.
   static func byteCount(header: [UInt8], number: UInt32, left: UInt64) throws(CatalogError) -> Int {
     guard header.count >= headerBytes else { throw CatalogError("a frame is cut off") }
-    guard header.integer(at: 0) == magic, header.integer(at: 4) == number else {
-      throw CatalogError("there is no frame where one should be")
-    }
+    guard header.integer(at: 0) == magic, header.integer(at: 4) == number
+    else { throw CatalogError("there is no frame where one should be") }
     let (content, stored) = (header.integer(at: 8, as: UInt32.self), header.integer(at: 12, as: UInt32.self))
     guard content <= RecordLimit.recordBytes + 64, stored <= content, UInt64(stored) + UInt64(headerBytes) <= left,
       Int(content) <= plausibleContent(of: Int(stored))

@@ -6,8 +6,7 @@ public import Model
 /// and about 20 for each directory.
 public struct InodeIndex: Sendable {
   private struct Folder {
-    var parent: UInt32
-    var nameOffset: UInt32
+    var parent, nameOffset: UInt32
     var nameCount: UInt8
   }
   private var folders: [Folder] = []
@@ -63,9 +62,8 @@ public struct InodeIndex: Sendable {
     if own != 0 && own != other?.hints.sourceInode { directories.append(key(of: own)) }
     var merge = try RecordMerge(record, other)
     while let pair = try merge.nextFile() {
-      guard let file = pair.sides.left, file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored) else {
-        continue
-      }
+      guard let file = pair.sides.left, file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored)
+      else { continue }
       if case .both(_, let same) = pair, same.hints.sourceInode == file.hints.sourceInode,
         record.hasSameContent(file, as: same, of: other!)
       {
@@ -78,9 +76,8 @@ public struct InodeIndex: Sendable {
       guard let row = pair.sides.left else { continue }
       let newer = pair.sides.right.map { Subtree($0) }
       if newer?.digest == row.digest { continue }
-      guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255 else {
-        throw CatalogError("the catalog has more directories than an index can hold")
-      }
+      guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255
+      else { throw CatalogError("the catalog has more directories than an index can hold") }
       let path = mounts.isEmpty ? [] : directory.path + [slash] + record.bytes[row.name]
       below.append(
         Waiting(

@@ -58,10 +58,8 @@ public enum Pair<Left, Right> {
 
 /// The merge of two records of one directory: first the files, then the sub-directories.
 public struct RecordMerge {
-  private let left: DirectoryRecord?
-  private let right: DirectoryRecord?
-  private var leftFiles: FileCursor?
-  private var rightFiles: FileCursor?
+  private let left, right: DirectoryRecord?
+  private var leftFiles, rightFiles: FileCursor?
   private var directories: (left: ArraySlice<DirectoryRow>, right: ArraySlice<DirectoryRow>)?
 
   /// A missing record has no entries.

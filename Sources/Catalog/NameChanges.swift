@@ -23,9 +23,7 @@ public struct NameChanges: Sendable {
   /// Compares two catalogs. A missing one has no names.
   ///
   /// Only differences are read, unless the sums of the trailers show that unchanged rows have other inodes.
-  public init(
-    from older: CatalogReader?, to newer: CatalogReader?, onDifference: () -> Void = {}
-  ) throws {
+  public init(from older: CatalogReader?, to newer: CatalogReader?, onDifference: () -> Void = {}) throws {
     try read(from: older, to: newer, comparingInodes: false, onDifference: onDifference)
     let sums = (older?.summary.root.stored, newer?.summary.root.stored)
     guard let older, let newer, older.summary.hasInodes(of: newer.summary), let before = sums.0, let after = sums.1
@@ -161,8 +159,7 @@ public struct SnapshotRun: Sendable {
 
   private struct Event {
     let number: Int
-    var lost: NameChanges.Names?
-    var gained: NameChanges.Names?
+    var lost, gained: NameChanges.Names?
 
     init(number: Int, lost: NameChanges.Names? = nil, gained: NameChanges.Names? = nil) {
       (self.number, self.lost, self.gained) = (number, lost, gained)

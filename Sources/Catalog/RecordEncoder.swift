@@ -192,9 +192,8 @@ public final class RecordEncoder {
     content.append(children.bytes)
     let digest = hasher.digest(of: content.bytes)
     let hintCount = directoryHint.count + fileHints.count + childHints.count
-    guard content.count + hintCount + 8 <= RecordLimit.recordBytes, !hasTooMuch else {
-      throw CatalogError("a directory has more than one record can hold")
-    }
+    guard content.count + hintCount + 8 <= RecordLimit.recordBytes, !hasTooMuch
+    else { throw CatalogError("a directory has more than one record can hold") }
     let place = try frame.append(content.bytes, hints: directoryHint.bytes, and: fileHints.bytes, and: childHints.bytes)
     return Subtree(digest: digest, place: place, totals: totals, stored: stored)
   }
@@ -233,9 +232,8 @@ public struct AttributeBlock: Sendable, Equatable {
       while cursor.left > 0 {
         let name = try cursor.take(Int(try cursor.integer(UInt8.self)))
         let value = try cursor.take(Int(try cursor.integer(UInt32.self)))
-        guard !name.isEmpty, !raw[name].contains(0) else {
-          throw CatalogError("an extended attribute has an impossible name")
-        }
+        guard !name.isEmpty, !raw[name].contains(0)
+        else { throw CatalogError("an extended attribute has an impossible name") }
         result.append((Array(raw[name]), Array(raw[value])))
       }
       return result

@@ -11,8 +11,7 @@ public final class RenameSearch {
   /// The most rounds; a directory that was renamed in a renamed one takes another round.
   private static var rounds: Int { 64 }
 
-  private let left: CatalogReader
-  private let right: CatalogReader
+  private let left, right: CatalogReader
   private let report: (Change) throws -> Void
   private let hasher = SHA256()
   private var lone: [LoneEntry] = []
@@ -276,9 +275,8 @@ public final class RenameSearch {
       let child = try right.record(at: row.place, for: row.digest)
       count(.directory(child, Subtree(row)), named: row.name)
     }
-    guard let best = counts.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), best.value * 2 > sample else {
-      return nil
-    }
+    guard let best = counts.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), best.value * 2 > sample
+    else { return nil }
     return best.key
   }
 
@@ -365,9 +363,8 @@ public final class RenameSearch {
   private func emitRename(of before: LoneEntry, to number: Int) throws -> [Work] {
     let after = lone[number]
     let (path, pathBefore) = (after.path, before.path)
-    guard let old = try left.find(pathBefore), let new = try right.find(path) else {
-      throw CatalogError("an entry is in its directory's record, and cannot be found there")
-    }
+    guard let old = try left.find(pathBefore), let new = try right.find(path)
+    else { throw CatalogError("an entry is in its directory's record, and cannot be found there") }
     try report(Change(renamedFrom: pathBefore, to: path, from: old, to: new))
     if after.kind != .directory || before.key == after.key { return [] }
     if let pieces = inside[number] { return [.pieces(pieces[...])] }

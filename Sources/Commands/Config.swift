@@ -87,9 +87,8 @@ struct ConfigCommand: RunnableCommand {
     var (findings, seen): ([String], [(name: String, status: FileStatus)]) = ([], [])
     for one in file.repositories where file.errors.isEmpty {
       // The check of the repository itself tells of a path that leads nowhere.
-      guard let path = one.repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status() else {
-        continue
-      }
+      guard let path = one.repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status()
+      else { continue }
       if let same = seen.first(where: { $0.status.isSameInode(as: status) }) {
         findings.append("\(displayName(file.path)): \(one.name ?? "") is the same repository as \(same.name)")
       }
@@ -292,10 +291,7 @@ struct ConfigCheckAnswer: Encodable {
   /// The name among several repositories.
   let name: String?
   let repository: String?
-  let sources: [String]
-  let databases: [String]
-  let remotes: [String]
-  let findings: [String]
+  let sources, databases, remotes, findings: [String]
 }
 
 extension ConfigCheckAnswer {

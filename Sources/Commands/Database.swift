@@ -183,9 +183,8 @@ struct DatabaseCommand: RunnableCommand {
       throw Failure(
         .usage, "a base backup is a whole server, and cannot be loaded into one", hint: "restore it with --to DIR")
     }
-    guard let kind = dump.kind else {
-      throw Failure(.usage, "this version cannot load a dump of the kind \(displayName(dump.record.kind))")
-    }
+    guard let kind = dump.kind
+    else { throw Failure(.usage, "this version cannot load a dump of the kind \(displayName(dump.record.kind))") }
     let name = String(decoding: dump.record.name, as: UTF8.self)
     if isConfigured {
       let file = try common.requiredConfiguration()

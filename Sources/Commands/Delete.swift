@@ -163,13 +163,9 @@ private struct DeletionAnswer: Encodable {
   struct File: Encodable {
     let inode: FreedSpace.Inode
 
-    private enum Key: CodingKey { case snapshot, bytes }
-
     func encode(to encoder: any Encoder) throws {
       try JSONPath(bytes: inode.place.path.atSource(label: inode.label)).encode(to: encoder)
-      var container = encoder.container(keyedBy: Key.self)
-      try container.encode(inode.snapshot.description, forKey: .snapshot)
-      try container.encode(inode.place.byteCount, forKey: .bytes)
+      try encoder.encode(["snapshot": inode.snapshot.description, "bytes": inode.place.byteCount])
     }
   }
   let dryRun: Bool

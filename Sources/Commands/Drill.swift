@@ -192,9 +192,8 @@ struct DrillCommand: RunnableCommand {
   }
 
   private func pastDrills() throws -> [DrillAnswer] {
-    guard let repository = try recordingRepository() else {
-      throw Failure(.usage, "the drills of a remote are in the history of the repository here")
-    }
+    guard let repository = try recordingRepository()
+    else { throw Failure(.usage, "the drills of a remote are in the history of the repository here") }
     return try repository.pastDrills()
   }
 
@@ -229,8 +228,7 @@ struct DrillCommand: RunnableCommand {
 /// The document of `drill list --json`.
 private struct DrillList: Encodable {
   struct Line: Encodable {
-    let time: String
-    let name: String
+    let time, name: String
     let result: DrillAnswer.Result
     let copies: [String]
     let elapsedSeconds: Double

@@ -197,15 +197,12 @@ extension FoundVersion: Encodable {
     ])
   }
 
-  private enum Key: CodingKey { case first, last, snapshots, deleted }
-
   func encode(to encoder: any Encoder) throws {
     try Entry(version.facts, at: version.path.atSource(label: label)).encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(version.first.description, forKey: .first)
-    try container.encode(version.last.description, forKey: .last)
-    try container.encode(version.snapshots, forKey: .snapshots)
-    try container.encode(isDeleted, forKey: .deleted)
+    try encoder.encode([
+      "first": version.first.description, "last": version.last.description, "snapshots": version.snapshots,
+      "deleted": isDeleted,
+    ])
   }
 }
 

@@ -47,9 +47,8 @@ struct ImportCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     switch action {
     case .rsnapshot:
-      guard label == nil, level.isEmpty, !dryRun else {
-        throw Failure(.usage, "--label, --level and --dry-run go with import snapshots")
-      }
+      guard label == nil, level.isEmpty, !dryRun
+      else { throw Failure(.usage, "--label, --level and --dry-run go with import snapshots") }
       return try ConfigurationImport(path: path.bytes, common: common).execute()
     case .snapshots:
       return try SnapshotImport(

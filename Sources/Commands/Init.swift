@@ -78,9 +78,8 @@ struct InitCommand: RunnableCommand {
     options.repository = copyParametersFrom
     var storage = storage
     storage.password = PasswordOptions.file(fromPasswordFile)
-    guard let target = try options.resticTarget(storage), let access = target.restic else {
-      throw Failure(.usage, "\(copyParametersFrom) is not a repository of restic's format")
-    }
+    guard let target = try options.resticTarget(storage), let access = target.restic
+    else { throw Failure(.usage, "\(copyParametersFrom) is not a repository of restic's format") }
     return try access.open()
   }
 
@@ -96,7 +95,6 @@ struct InitCommand: RunnableCommand {
   }
 
   private struct Answer: Encodable {
-    let repository: String
-    let id: String
+    let repository, id: String
   }
 }

@@ -69,8 +69,7 @@ struct KeyCommand: RunnableCommand {
     case .add: return try add(to: access)
     case .change:
       let restic = try access.open()
-      let id = try restic.changePassword(
-        to: try newPassword(), host: CurrentProcess.hostName(), at: Clock.now())
+      let id = try restic.changePassword(to: try newPassword(), host: CurrentProcess.hostName(), at: Clock.now())
       return answer(
         KeyAnswer(repository: restic, key: id.description),
         lines: "replaced the password of \(restic.displayName): the new one opens it, and the old one does not")
@@ -188,17 +187,15 @@ struct KeyCommand: RunnableCommand {
         hint: "name its file: --new-password-file FILE")
     }
     let first = try Secret.read(asking: "new password: ")
-    guard try Secret.read(asking: "the same again: ") == first else {
-      throw Failure(.usage, "the two passwords differ; nothing was changed")
-    }
+    guard try Secret.read(asking: "the same again: ") == first
+    else { throw Failure(.usage, "the two passwords differ; nothing was changed") }
     return first
   }
 }
 
 /// The document of `key add`, `change`, `remove` and `test`.
 struct KeyAnswer: Encodable {
-  let repository: String
-  let key: String
+  let repository, key: String
   /// For `test`: true if `status` will know of it.
   let recorded: Bool?
 
@@ -210,10 +207,7 @@ struct KeyAnswer: Encodable {
 /// The document of `key list`.
 struct KeyListAnswer: Encodable {
   struct Key: Encodable {
-    let key: String
-    let created: String
-    let user: String
-    let host: String
+    let key, created, user, host: String
     /// True for the key that opened the repository.
     let isCurrent: Bool
   }
@@ -223,9 +217,7 @@ struct KeyListAnswer: Encodable {
 
 /// The document of `key export`.
 struct KeyExportAnswer: Encodable {
-  let repository: String
-  let id: String
-  let masterKey: String
+  let repository, id, masterKey: String
 }
 
 /// A line that only the asked person should see.
@@ -243,9 +235,8 @@ enum Secret {
       Console.write("\n", to: .error)
     }
     if let signal = CurrentProcess.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
-    guard let secret = line.map({ ResticAccess.trimmed(Array($0.utf8)) }), !secret.isEmpty else {
-      throw Failure(.usage, "no password was given")
-    }
+    guard let secret = line.map({ ResticAccess.trimmed(Array($0.utf8)) }), !secret.isEmpty
+    else { throw Failure(.usage, "no password was given") }
     return secret
   }
 }

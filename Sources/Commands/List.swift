@@ -96,20 +96,10 @@ struct ListCommand: RunnableCommand {
   }
 
   private struct Answer: Encodable {
-    let name: String
-    let time: String
-    let finished: String
-    let sequence: UInt64
-    let entries: UInt64
-    let bytes: UInt64
-    let filesLinked: UInt64
-    let filesCopied: UInt64
-    let bytesCopied: UInt64
-    let warnings: UInt64
-    let outcome: String
-    let label: String
-    let sources: [String]
-    let absent: [String]
+    let name, time, finished: String
+    let sequence, entries, bytes, filesLinked, filesCopied, bytesCopied, warnings: UInt64
+    let outcome, label: String
+    let sources, absent: [String]
     let databases: [DatabaseAnswer]
     let sets: [String]
     let held: Bool

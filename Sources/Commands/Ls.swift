@@ -125,25 +125,18 @@ struct LsCommand: RunnableCommand {
 }
 
 extension Entry: Encodable {
-  private enum Key: CodingKey { case kind, mode, user, group, bytes, modified, target, sha256, acl }
-
   func encode(to encoder: any Encoder) throws {
     try JSONPath(bytes: path).encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(kind.word, forKey: .kind)
-    if let metadata = facts?.metadata {
-      let octal = String(metadata.permissions, radix: 8)
-      try container.encode(String(repeating: "0", count: 4 - octal.count) + octal, forKey: .mode)
-      try container.encode(metadata.user, forKey: .user)
-      try container.encode(metadata.group, forKey: .group)
-      try container.encode(metadata.modified.rfc3339, forKey: .modified)
-      try container.encode(facts?.attributes.hasAccessControlList == true, forKey: .acl)
-    }
-    if kind == .regular || kind == .directory { try container.encodeIfPresent(size, forKey: .bytes) }
-    if kind == .symbolicLink { try container.encodeIfPresent(facts.map { displayName($0.target) }, forKey: .target) }
-    if let digest = facts?.digest, digest.form == .plain {
-      try container.encode(digest.digest.description, forKey: .sha256)
-    }
+    let metadata = facts?.metadata
+    let octal = metadata.map { String($0.permissions, radix: 8) }
+    let digest = facts?.digest.flatMap { $0.form == .plain ? $0.digest.description : nil }
+    let target = kind == .symbolicLink ? facts.map { displayName($0.target) } : nil
+    let bytes = kind == .regular || kind == .directory ? size : nil
+    try encoder.encode([
+      "kind": kind.word, "mode": octal.map { String(repeating: "0", count: 4 - $0.count) + $0 },
+      "user": metadata?.user, "group": metadata?.group, "modified": metadata?.modified.rfc3339,
+      "acl": facts?.attributes.hasAccessControlList, "bytes": bytes, "target": target, "sha256": digest,
+    ])
   }
 }
 

@@ -88,19 +88,14 @@ private struct PlanAnswer: Encodable {
     let isCurrent: Bool
   }
 
-  let host: String
-  let repository: String
-  let time: String
-  let digest: String
-  let printed: Record?
-  let tested: Record?
+  let host, repository, time, digest: String
+  let printed, tested: Record?
   let sections: [PlanDocument.Section]
 
   init(_ document: PlanDocument, of facts: PlanFacts) {
     let digest = document.digest
     func record(_ record: PlanFacts.Record) -> Record {
-      Record(
-        time: CalendarTime(seconds: record.time).rfc3339, by: record.by, isCurrent: record.digest == digest)
+      Record(time: CalendarTime(seconds: record.time).rfc3339, by: record.by, isCurrent: record.digest == digest)
     }
     (host, repository) = (facts.host, facts.repository)
     time = CalendarTime(seconds: facts.now).rfc3339

@@ -195,9 +195,7 @@ struct RestoreCommand: RunnableCommand {
     }
     guard inPlace, !databases.isEmpty,
       let place = chosen.choice.places.first(where: { $0.first == DatabaseRecord.label })
-    else {
-      return
-    }
+    else { return }
     throw Failure(
       .refused, "\(place.displayed) is the dump of a database, and no directory of this machine",
       hint: "copy it with --to, and load it: man 7 treering-databases")
@@ -353,15 +351,7 @@ struct RestoreCommand: RunnableCommand {
     let passedOver: String?
     let to: String
     let dryRun: Bool
-    let entries: UInt64
-    let files: UInt64
-    let directories: UInt64
-    let bytes: UInt64
-    let left: UInt64
-    let newer: UInt64
-    let catalogOnly: UInt64
-    let damaged: UInt64
-    let warnings: UInt64
+    let entries, files, directories, bytes, left, newer, catalogOnly, damaged, warnings: UInt64
     let warningsNamed: [SnapshotAnswer.NamedWarning]
     /// Each change, in a dry run and in place.
     let changes: [RestoreChange]?

@@ -192,8 +192,7 @@ extension RetentionPlan {
 /// The document of `rotate --json`.
 struct RotationAnswer: Encodable {
   struct Item: Encodable {
-    let snapshot: String
-    let time: String
+    let snapshot, time: String
     let expires: Bool
     let reasons: [String]
     /// The time and reason of the hold.

@@ -52,12 +52,10 @@ struct ScheduleCommand: RunnableCommand {
       }
       return .done
     }
-    guard [cron, systemd, install != nil, remove].count(where: { $0 }) == 1 else {
-      throw Failure(.usage, "schedule takes one of --cron, --systemd, --install and --remove")
-    }
-    guard !dryRun || install != nil || remove else {
-      throw Failure(.usage, "--dry-run goes with --install or --remove")
-    }
+    guard [cron, systemd, install != nil, remove].count(where: { $0 }) == 1
+    else { throw Failure(.usage, "schedule takes one of --cron, --systemd, --install and --remove") }
+    guard !dryRun || install != nil || remove
+    else { throw Failure(.usage, "--dry-run goes with --install or --remove") }
     // A job without a configuration would fail every hour.
     if install != nil { _ = try common.requiredConfiguration() }
     let job = try ScheduledJob(

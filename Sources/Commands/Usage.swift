@@ -142,10 +142,8 @@ extension Usage {
 
 extension Usage: Encodable {
   private struct Item: Encodable {
-    let snapshot: String
-    let time: String
-    let bytes: UInt64
-    let aloneBytes: UInt64
+    let snapshot, time: String
+    let bytes, aloneBytes: UInt64
 
     init(_ snapshot: Snapshot, aloneBytes: UInt64) {
       self.snapshot = snapshot.name.description
@@ -155,21 +153,13 @@ extension Usage: Encodable {
     }
   }
 
-  private enum Key: CodingKey {
-    case snapshots, spare, togetherBytes, doubts, largest, growing, growthBytesPerDay, bytesFree, fullOn
-  }
-
   func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(rows.map { Item($0.snapshot, aloneBytes: $0.aloneBytes) }, forKey: .snapshots)
-    try container.encodeIfPresent(held.spare.map { Item($0.snapshot, aloneBytes: $0.aloneBytes) }, forKey: .spare)
-    try container.encodeIfPresent(held.togetherBytes, forKey: .togetherBytes)
-    try container.encode(held.doubts.keys, forKey: .doubts)
-    try container.encode(largest, forKey: .largest)
-    try container.encode(growing, forKey: .growing)
-    try container.encodeIfPresent(growthPerDay.map { Int64($0) }, forKey: .growthBytesPerDay)
-    try container.encodeIfPresent(held.bytesFree, forKey: .bytesFree)
-    try container.encodeIfPresent(fullAt?.rfc3339, forKey: .fullOn)
+    try encoder.encode([
+      "snapshots": rows.map { Item($0.snapshot, aloneBytes: $0.aloneBytes) },
+      "spare": held.spare.map { Item($0.snapshot, aloneBytes: $0.aloneBytes) }, "togetherBytes": held.togetherBytes,
+      "doubts": held.doubts.keys, "largest": largest, "growing": growing,
+      "growthBytesPerDay": growthPerDay.map { Int64($0) }, "bytesFree": held.bytesFree, "fullOn": fullAt?.rfc3339,
+    ])
   }
 }
 
@@ -269,16 +259,12 @@ extension Snapshot {
 }
 
 extension GrowthSearch.Directory: Encodable {
-  private enum Key: CodingKey { case bytes, snapshot, since, growthBytes, growthBytesPerDay }
-
   func encode(to encoder: any Encoder) throws {
     try JSONPath(bytes: path).encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(size.bytes, forKey: .bytes)
-    try container.encode(newest.name.description, forKey: .snapshot)
+    try encoder.encode(["bytes": size.bytes, "snapshot": newest.name.description])
     guard let oldest else { return }
-    try container.encode(oldest.name.description, forKey: .since)
-    try container.encode(size.growth, forKey: .growthBytes)
-    try container.encode(growthPerDay, forKey: .growthBytesPerDay)
+    try encoder.encode([
+      "since": oldest.name.description, "growthBytes": size.growth, "growthBytesPerDay": growthPerDay,
+    ])
   }
 }

@@ -146,8 +146,7 @@ struct VerifyCommand: RunnableCommand {
         throw Failure(
           .usage, "a repository of restic's format cannot repair this one", hint: "restore the damaged paths from it")
       }
-      return RemoteRepository(
-        over: try Connection(options: target.options))
+      return RemoteRepository(over: try Connection(options: target.options))
     }
     let other = try Repository.open(source.bytes)
     let (own, its) = (repository.identity, other.identity)
@@ -284,22 +283,15 @@ struct VerifyCommand: RunnableCommand {
       let problem: Problem
       init(_ problem: Problem) { self.problem = problem }
 
-      enum Key: CodingKey { case snapshot, problem }
-
       func encode(to encoder: any Encoder) throws {
         try JSONPath(bytes: problem.path).encode(to: encoder)
-        var container = encoder.container(keyedBy: Key.self)
-        try container.encode(problem.snapshot.description, forKey: .snapshot)
-        try container.encode(problem.message, forKey: .problem)
+        try encoder.encode(["snapshot": problem.snapshot.description, "problem": problem.message])
       }
     }
     let snapshots: [String]
     let part: String?
     let expired: [String]
-    let entries: UInt64
-    let filesRead: UInt64
-    let bytesRead: UInt64
-    let archivedChunks: UInt64
+    let entries, filesRead, bytesRead, archivedChunks: UInt64
     let problems: [Item]
     let elapsedSeconds: Double
   }

@@ -85,16 +85,12 @@ private struct PathVersion: Encodable {
     return aspects.words
   }
 
-  private enum Key: CodingKey { case bytes, first, last, snapshots, aspects }
-
   func encode(to encoder: any Encoder) throws {
     try Entry(version.facts, at: path).encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(byteCount, forKey: .bytes)
-    try container.encode(changes, forKey: .aspects)
-    try container.encode(version.first.description, forKey: .first)
-    try container.encode(version.last.description, forKey: .last)
-    try container.encode(version.snapshots, forKey: .snapshots)
+    try encoder.encode([
+      "bytes": byteCount, "aspects": changes, "first": version.first.description, "last": version.last.description,
+      "snapshots": version.snapshots,
+    ])
   }
 }
 

@@ -55,9 +55,8 @@ struct WalCommand: RunnableCommand {
         action == .push ? "push takes the path of a file (%p)" : "fetch takes a name (%f) and a path (%p)")
     }
     if common.repository != nil {
-      guard action == .fetch, archive == nil, database != nil else {
-        throw ValidationError("--repository is for fetch, and needs --database")
-      }
+      guard action == .fetch, archive == nil, database != nil
+      else { throw ValidationError("--repository is for fetch, and needs --database") }
     }
     if archive != nil, database != nil { throw ValidationError("give either --archive or --database") }
   }
@@ -107,9 +106,7 @@ struct WalCommand: RunnableCommand {
   ///
   /// A server that has recovered while its archiving was off never archives the history by itself. Without it, the next
   /// recovery would give the same number to its own timeline.
-  private func storeHistory(
-    beforeSegment name: [UInt8], at path: [UInt8], in archive: LogArchive
-  ) throws(Failure) {
+  private func storeHistory(beforeSegment name: [UInt8], at path: [UInt8], in archive: LogArchive) throws(Failure) {
     guard case .segment(let segment)? = LogFile(name, segmentBytes: 1 << 20), segment.timeline > 1 else { return }
     let history = Array(name.prefix(8)) + Array(".history".utf8)
     guard try archive.storedTime(of: history) == nil else { return }
@@ -214,14 +211,12 @@ extension ConfigurationFile {
 
 /// The document of `wal push --json`.
 private struct WalPushAnswer: Encodable {
-  let file: String
-  let archive: String
+  let file, archive: String
   /// False if the archive had the same content already.
   let stored: Bool
 }
 
 /// The document of `wal fetch --json`.
 private struct WalFetchAnswer: Encodable {
-  let file: String
-  let path: String
+  let file, path: String
 }

@@ -11,9 +11,8 @@ struct CommandDump {
 
   func check() throws(DumpFailure) {
     let program = Array(database.command[0].utf8)
-    guard ProgramSearch.isProgram(program) else {
-      throw DumpFailure(name: tools.name, reason: "\(displayName(program)) is missing, or is no program")
-    }
+    guard ProgramSearch.isProgram(program)
+    else { throw DumpFailure(name: tools.name, reason: "\(displayName(program)) is missing, or is no program") }
   }
 
   func make(into target: DumpDirectory) throws(DumpFailure) -> DumpResult {

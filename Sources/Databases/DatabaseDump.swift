@@ -8,8 +8,7 @@ public struct DatabaseDump: Sendable, Equatable {
   public var kind: DatabaseConfiguration.Kind
   /// The path of the tree, as given.
   public var directory: [UInt8]
-  public var began: Timestamp
-  public var ended: Timestamp
+  public var began, ended: Timestamp
   /// The consistent point in the server's own words: a place in its log, if known.
   public var point: String?
   /// The parts that the dump does not have, or not consistently; a sentence each.
@@ -18,8 +17,7 @@ public struct DatabaseDump: Sendable, Equatable {
 
 /// The reason that there is no dump.
 public struct DumpFailure: Error, Sendable, Equatable, CustomStringConvertible {
-  public var name: String
-  public var reason: String
+  public var name, reason: String
   /// The last lines that the tool wrote, safe to show.
   public var lastLines: [String] = []
   public var hint: String?

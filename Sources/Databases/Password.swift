@@ -26,9 +26,8 @@ enum Password {
       text = try file.readAll(limit: 1 << 16)
     } catch { throw failure("cannot be read: \(error)") }
     let isOwn = status.user == 0 || status.user == CurrentProcess.effectiveUser
-    guard isOwn, status.permissions & 0o077 == 0, !hasACL else {
-      throw failure("can be read or changed by others", "chown it to this user and chmod 600 it")
-    }
+    guard isOwn, status.permissions & 0o077 == 0, !hasACL
+    else { throw failure("can be read or changed by others", "chown it to this user and chmod 600 it") }
     let line = text.prefix { $0 != 10 && $0 != 13 }
     guard !line.isEmpty, !line.contains(0) else { throw failure("has no password in its first line") }
     return Array(line)

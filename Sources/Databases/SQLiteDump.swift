@@ -32,9 +32,8 @@ struct SQLiteDump {
       throw DumpFailure(
         name: tools.name, reason: "cannot find the database \(displayName(path)): \(Errno.noSuchEntry)")
     }
-    guard status.kind == .regular else {
-      throw DumpFailure(name: tools.name, reason: "\(displayName(path)) is no file")
-    }
+    guard status.kind == .regular
+    else { throw DumpFailure(name: tools.name, reason: "\(displayName(path)) is no file") }
     return (file, status.size)
   }
 

@@ -53,9 +53,8 @@ struct Tools {
       account = nil
       return
     }
-    guard let account = Account(named: user) else {
-      throw DumpFailure(name: name, reason: "there is no account \"\(user)\"", hint: "correct \"user\"")
-    }
+    guard let account = Account(named: user)
+    else { throw DumpFailure(name: name, reason: "there is no account \"\(user)\"", hint: "correct \"user\"") }
     guard CurrentProcess.effectiveUser == 0 else {
       throw DumpFailure(
         name: name, reason: "only root can run programs as \"\(user)\"", hint: "run as root, or leave \"user\" out")

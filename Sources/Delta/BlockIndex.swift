@@ -31,8 +31,7 @@ public final class BlockIndex {
   // bits, one position in 4,096 would read the old version for nothing.
   private let slots: UnsafeMutablePointer<UInt64>
   private let slotMask: Int
-  private let slotShift: UInt64
-  private let sumMask: UInt64
+  private let slotShift, sumMask: UInt64
   // Each block sets two bits in one word; the filter has about 16 bits for each block. One position in 50 passes on
   // to the slots, which are not in the processor's cache.
   private let filter: UnsafeMutablePointer<UInt64>

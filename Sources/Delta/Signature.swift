@@ -86,16 +86,14 @@ public struct Signature: Sendable, Equatable {
   public init(decoding bytes: [UInt8], expecting byteCount: UInt64) throws(DeltaError) {
     guard bytes.count >= Self.headerBytes else { throw DeltaError("a signature ends too early") }
     blockBytes = Int(bytes.integer(at: 0, as: UInt32.self))
-    guard bytes.integer(at: 4) == UInt32(Self.strongBytes) else {
-      throw DeltaError("a signature has strong sums of an unknown size")
-    }
+    guard bytes.integer(at: 4) == UInt32(Self.strongBytes)
+    else { throw DeltaError("a signature has strong sums of an unknown size") }
     self.byteCount = bytes.integer(at: 8)
     guard self.byteCount == byteCount else { throw DeltaError("a signature is of a file of another size") }
     salt = bytes.integer(at: 16)
     let count = try Self.blockCount(of: byteCount, blockBytes: blockBytes)
-    guard bytes.count == Self.headerBytes + count * Self.blockEntryBytes else {
-      throw DeltaError("a signature has the wrong number of blocks")
-    }
+    guard bytes.count == Self.headerBytes + count * Self.blockEntryBytes
+    else { throw DeltaError("a signature has the wrong number of blocks") }
     var weak: [UInt32] = []
     var strong: [UInt64] = []
     weak.reserveCapacity(count)

@@ -1,11 +1,6 @@
 /// A UTC date and time of the proleptic Gregorian calendar.
 public struct CalendarTime: Sendable, Equatable {
-  public var year: Int
-  public var month: Int
-  public var day: Int
-  public var hour: Int
-  public var minute: Int
-  public var second: Int
+  public var year, month, day, hour, minute, second: Int
 
   /// The years 0 to 9999, in seconds since 1970-01-01T00:00:00Z.
   public static let seconds: ClosedRange<Int64> = -62_167_219_200...253_402_300_799

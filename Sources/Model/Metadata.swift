@@ -3,8 +3,7 @@
 public struct Metadata: Hashable, Sendable {
   /// The twelve bits of `chmod(2)`.
   public var permissions: UInt16
-  public var user: UInt32
-  public var group: UInt32
+  public var user, group: UInt32
   public var modified: Timestamp
 
   @inlinable

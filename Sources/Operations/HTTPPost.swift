@@ -50,9 +50,8 @@ struct HTTPPost: Sendable {
       }
       if !isEnding && CurrentProcess.rememberedSignal != nil { throw Undelivered(message: "interrupted") }
       let pause = Self.pauses[min(attempt, Self.pauses.count - 1)]
-      guard limitSeconds - (Clock.monotonic() - start) > Double(pause) / 1000 + 0.05 else {
-        throw Undelivered(message: message)
-      }
+      guard limitSeconds - (Clock.monotonic() - start) > Double(pause) / 1000 + 0.05
+      else { throw Undelivered(message: message) }
       CurrentProcess.sleep(milliseconds: pause)
       attempt += 1
     }

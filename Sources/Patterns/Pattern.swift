@@ -20,8 +20,7 @@ struct Rule: BitwiseCopyable {
   /// The whole path for a pattern with a slash at its start or in its middle, else the last component.
   var looksAtPath: Bool
   var form: Form
-  var isNegated: Bool
-  var directoriesOnly: Bool
+  var isNegated, directoriesOnly: Bool
   /// The range of the literal bytes in the list's `bytes`.
   var literal: Extent
   /// The range of the steps after the literal bytes in the list's `steps`; only for a `.glob`.
@@ -36,8 +35,7 @@ struct Rule: BitwiseCopyable {
   }
 
   struct Extent: BitwiseCopyable {
-    var start: Int
-    var count: Int
+    var start, count: Int
     var range: Range<Int> { start..<start + count }
   }
 }
@@ -45,9 +43,7 @@ struct Rule: BitwiseCopyable {
 /// The parts of a pattern's line, according to gitignore(5).
 struct PatternLine {
   let text: [UInt8]
-  let isNegated: Bool
-  let directoriesOnly: Bool
-  let looksAtPath: Bool
+  let isNegated, directoriesOnly, looksAtPath: Bool
   /// The bytes up to the first special byte.
   let literal: ArraySlice<UInt8>
   /// The bytes from the first special byte on.

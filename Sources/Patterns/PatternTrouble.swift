@@ -10,6 +10,7 @@ public enum PatternTrouble: Sendable, Equatable {
   case hasNoSuchComponent
   /// The pattern has another tool's prefix, such as `re:`.
   case hasPrefix(String)
+  /// The pattern excludes everything in a source.
   case matchesEverything
   /// The pattern includes entries again, but no earlier pattern excludes any.
   case bringsNothingBack

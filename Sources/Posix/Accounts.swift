@@ -44,8 +44,7 @@ private func name(
 /// A user of this machine, as the programs that it runs need it.
 public struct Account: Sendable, Equatable {
   public let name: String
-  public let user: UInt32
-  public let group: UInt32
+  public let user, group: UInt32
   /// All groups that it belongs to.
   public let groups: [UInt32]
   public let home: [UInt8]

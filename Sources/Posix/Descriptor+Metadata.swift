@@ -44,8 +44,7 @@ public enum AttributeAccess: Sendable {
 
 /// One extended attribute; ACLs are the ones named `system.posix_acl_*`.
 public struct ExtendedAttribute: Sendable, Equatable {
-  public var name: [UInt8]
-  public var value: [UInt8]
+  public var name, value: [UInt8]
 
   public init(name: [UInt8], value: [UInt8]) { (self.name, self.value) = (name, value) }
 

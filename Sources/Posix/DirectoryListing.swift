@@ -13,8 +13,7 @@ public struct DirectoryListing: Sendable {
     var key: UInt64
     /// The inode number in the directory; at a mount point, that of the covered inode.
     public var inode: UInt64
-    var length: UInt8
-    var type: UInt8
+    var length, type: UInt8
 
     /// The range of the name in `bytes`.
     public var range: Range<Int> { offset..<offset + Int(length) }

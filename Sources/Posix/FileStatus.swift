@@ -15,9 +15,7 @@ public struct FileStatus: Sendable {
   public var changed: Timestamp
   /// Type and permissions as in `st_mode`.
   public var mode: UInt32
-  public var linkCount: UInt32
-  public var user: UInt32
-  public var group: UInt32
+  public var linkCount, user, group: UInt32
   /// The inode's device: major number in the upper half, minor in the lower.
   public var device: UInt64
   /// The numbers of a device node: major in the upper half, minor in the lower.

@@ -21,9 +21,8 @@ public struct CatalogCache {
     let (parent, name) = splitLast(of: path)
     let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     try lock(above)
-    guard try above.descriptor.statusIfPresent(of: name.span) != nil else {
-      return try Repository.initialize(path, at: time)
-    }
+    guard try above.descriptor.statusIfPresent(of: name.span) != nil
+    else { return try Repository.initialize(path, at: time) }
     do { return try Repository.open(path) } catch {
       let unusable = name + (try Publication.unfinishedSuffix())
       try above.descriptor.rename(name.span, to: above.descriptor, as: unusable.span)

@@ -76,8 +76,7 @@ public struct ControlFile {
 
 /// The owner of `.treering` and of all entries in it, whichever user ran the command.
 struct ControlOwner {
-  let user: UInt32
-  let group: UInt32
+  let user, group: UInt32
 
   /// True if root works in another user's repository.
   private var isOther: Bool { CurrentProcess.effectiveUser == 0 && user != 0 }
@@ -95,9 +94,8 @@ struct ControlOwner {
   func check(_ existing: borrowing Descriptor) throws(Errno) {
     guard isOther else { return }
     let status = try existing.status()
-    guard status.kind == .regular, status.linkCount == 1, status.user == user || status.user == 0 else {
-      throw .notPermitted
-    }
+    guard status.kind == .regular, status.linkCount == 1, status.user == user || status.user == 0
+    else { throw .notPermitted }
   }
 }
 

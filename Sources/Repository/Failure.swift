@@ -33,9 +33,7 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   /// The `errno` of the failed call, if a call failed.
   public var cause: Errno?
 
-  public init(
-    _ kind: Kind, _ message: String, path: [UInt8]? = nil, hint: String? = nil, neededBytes: UInt64 = 0
-  ) {
+  public init(_ kind: Kind, _ message: String, path: [UInt8]? = nil, hint: String? = nil, neededBytes: UInt64 = 0) {
     self.kind = kind
     self.message = message
     self.path = path

@@ -61,9 +61,8 @@ public struct FileSystemProbe {
       let unique = try? Retirement.uniqueName()
     else { return false }
     let name = Self.name + unique
-    guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil else {
-      return false
-    }
+    guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil
+    else { return false }
     return (try? trash.descriptor.unlink(name.span)) != nil
   }
 

@@ -38,8 +38,7 @@ extension SnapshotList {
 
 extension CatalogSummary {
   fileprivate var times: SnapshotTimes {
-    SnapshotTimes(
-      sequence: sequence, here: received ?? started, elsewhere: received.map { _ in placed ?? started })
+    SnapshotTimes(sequence: sequence, here: received ?? started, elsewhere: received.map { _ in placed ?? started })
   }
 
   fileprivate var retentionTimes: SnapshotTimes {

@@ -281,9 +281,8 @@ public struct LogArchive: Sendable {
       let known = try directory.descriptor.openToRead(Self.repositoryName.span).readToEnd(limit: 64)
       return known.prefix { $0 != UInt8(ascii: "\n") }.elementsEqual(repository)
     } catch {
-      guard error == .noSuchEntry else {
-        throw .writing("read", at: path + [slash] + Self.repositoryName, because: error)
-      }
+      guard error == .noSuchEntry
+      else { throw .writing("read", at: path + [slash] + Self.repositoryName, because: error) }
     }
     do { try write(repository + [UInt8(ascii: "\n")], as: Self.repositoryName) } catch {
       throw .writing("note the repository in the archive", at: path, because: error)
@@ -328,9 +327,8 @@ public struct LogArchive: Sendable {
       } catch {
         guard error == .wouldBlock else { throw error }
         if let signal = CurrentProcess.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
-        guard Clock.monotonic() - start < waitingSeconds else {
-          throw Failure(.locked, "another process stores into the archive \(displayName(path))", path: path)
-        }
+        guard Clock.monotonic() - start < waitingSeconds
+        else { throw Failure(.locked, "another process stores into the archive \(displayName(path))", path: path) }
         CurrentProcess.sleep(milliseconds: 20)
       }
     }

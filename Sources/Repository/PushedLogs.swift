@@ -6,9 +6,7 @@ public protocol LogSource {
   /// The names of all logs, in the order of their bytes.
   func names() throws(Failure) -> [[UInt8]]
   /// Passes on the file of a log as it is stored. False if there is no such log.
-  func readStored(
-    _ name: [UInt8], into receiver: (UnsafeRawBufferPointer) throws -> Void
-  ) throws(Failure) -> Bool
+  func readStored(_ name: [UInt8], into receiver: (UnsafeRawBufferPointer) throws -> Void) throws(Failure) -> Bool
 }
 
 extension LogArchive: LogSource {}
@@ -37,9 +35,8 @@ extension LogSource {
   public func copy(_ names: [[UInt8]], to archive: LogArchive) throws(Failure) {
     for name in names {
       _ = try archive.storeAsStored(name) { sink in
-        guard try readStored(name, into: sink) else {
-          throw Failure(.failed, "the log \(displayName(name)) has vanished")
-        }
+        guard try readStored(name, into: sink)
+        else { throw Failure(.failed, "the log \(displayName(name)) has vanished") }
       }
     }
   }
@@ -68,9 +65,8 @@ extension Repository {
 
   /// The logs of a database, with a new directory if there is none.
   public func makePushedLogs(of database: [UInt8]) throws(Failure) -> LogArchive {
-    guard Self.isDatabaseName(database) else {
-      throw Failure(.usage, "\"\(displayName(database))\" is not the name of a database")
-    }
+    guard Self.isDatabaseName(database)
+    else { throw Failure(.usage, "\"\(displayName(database))\" is not the name of a database") }
     let place = path(ofLogs: database)
     do {
       try makeDirectory(Self.logsName, in: control)

@@ -5,6 +5,7 @@ internal import Synchronization
 
 /// The remedy for an entry that an interrupted run left in `pending`.
 enum RecoveryStep: Equatable {
+  /// The catalog is published, and the tree follows.
   case publishTree(SnapshotName)
   /// The tree is published, and the catalog follows.
   case publishCatalog(SnapshotName)

@@ -34,16 +34,14 @@ struct RepositoryFormat: Equatable {
   init(text: [UInt8]) throws(ParseError) {
     guard let text = String(validating: text, as: UTF8.self) else { throw ParseError(message: "it is not UTF-8") }
     let values = try Self.values(in: text)
-    guard let number = values["version"].flatMap({ Int($0.filter { $0 != "_" }) }), number >= 1 else {
-      throw ParseError(message: "\"version\" is missing or not a positive number")
-    }
+    guard let number = values["version"].flatMap({ Int($0.filter { $0 != "_" }) }), number >= 1
+    else { throw ParseError(message: "\"version\" is missing or not a positive number") }
     version = number
     created = values["created"].flatMap(Self.string) ?? ""
     let id = values["id"].flatMap(Self.string) ?? ""
     // The other keys of a newer format are unknown.
-    guard number > Self.currentVersion || id.utf8.count == 32 && id.allSatisfy(\.isHexDigit) else {
-      throw ParseError(message: "\"id\" is missing or not 32 hexadecimal digits")
-    }
+    guard number > Self.currentVersion || id.utf8.count == 32 && id.allSatisfy(\.isHexDigit)
+    else { throw ParseError(message: "\"id\" is missing or not 32 hexadecimal digits") }
     self.id = id
   }
 
@@ -86,9 +84,8 @@ struct RepositoryFormat: Equatable {
   /// The content of a quoted string. These values need no escapes.
   private static func string(_ value: Substring) -> String? {
     let value = trimmed(value)
-    guard value.count >= 2, let quote = value.first, quote == "\"" || quote == "'", value.last == quote else {
-      return nil
-    }
+    guard value.count >= 2, let quote = value.first, quote == "\"" || quote == "'", value.last == quote
+    else { return nil }
     return String(value.dropFirst().dropLast())
   }
 }

@@ -57,9 +57,7 @@ public struct RepositoryLocation {
 
 /// The location of a directory: device (as in mountinfo), path from the root of its file system, and absolute path.
 struct MountedPath {
-  let device: [UInt8]
-  let path: [UInt8]
-  let real: [UInt8]
+  let device, path, real: [UInt8]
 
   func below(_ names: TreePath) -> MountedPath {
     MountedPath(device: device, path: names.bytes(below: path), real: names.bytes(below: real))

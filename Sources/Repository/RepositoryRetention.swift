@@ -156,9 +156,8 @@ extension RetentionPolicy {
     self.keepLast = keepLast ?? 0
     // A set that came later may be missing in an older repository's file; one of the first five is lost.
     let first: Set<SnapshotSet> = [.hourly, .daily, .weekly, .monthly, .yearly]
-    guard keepLast != nil, named.isSuperset(of: first), text.last == UInt8(ascii: "\n"), !keepsNothing else {
-      throw Damage(description: "it is not whole")
-    }
+    guard keepLast != nil, named.isSuperset(of: first), text.last == UInt8(ascii: "\n"), !keepsNothing
+    else { throw Damage(description: "it is not whole") }
   }
 
   /// The file's content.

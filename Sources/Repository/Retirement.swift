@@ -118,13 +118,11 @@ public struct Retirement {
       guard let found = try spare.names().last else { return nil }
       // A mount inside the spare must not be changed, and a tree that a process still reads must stay unchanged.
       let location = repository.location
-      guard location.hasNoMounts(below: [Repository.controlName, Repository.spareName, found]), isSpareUnread() else {
-        return nil
-      }
+      guard location.hasNoMounts(below: [Repository.controlName, Repository.spareName, found]), isSpareUnread()
+      else { return nil }
       let status = try spare.descriptor.status(of: found.span)
-      guard status.kind == .directory, status.user == CurrentProcess.effectiveUser, SnapshotName(found) != nil else {
-        return nil
-      }
+      guard status.kind == .directory, status.user == CurrentProcess.effectiveUser, SnapshotName(found) != nil
+      else { return nil }
       do throws(Errno) {
         let tree = try spare.directory(found.span)
         // An adopted tree has its own attributes and owner, and new entries would inherit its default ACL.

@@ -17,6 +17,7 @@ public protocol SnapshotStore: AnyObject {
   var local: Repository? { get }
   /// The logs of a database that were pushed there; `nil` if there are none.
   func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)?
+  /// The files of a snapshot.
   func contents(of name: SnapshotName) -> any ContentFetcher
 }
 

@@ -75,9 +75,8 @@ struct StoredLog {
         hasher.update(piece)
         try receiver(piece)
       }
-      guard LogFacts(byteCount: count, digest: hasher.finish()) == expected else {
-        throw damaged("its content does not match its digest")
-      }
+      guard LogFacts(byteCount: count, digest: hasher.finish()) == expected
+      else { throw damaged("its content does not match its digest") }
     } catch {
       if let error = error as? CatalogError { throw damaged(error.description) }
       throw .writing("read", at: path, because: error)

@@ -83,6 +83,7 @@ public enum LogFile: Hashable, Sendable {
   case partial(LogSegment)
   /// The note about a base backup that began in the segment.
   case backup(LogSegment)
+  /// The ancestors of a timeline.
   case history(timeline: UInt32)
 
   /// `nil` for any other name.
@@ -99,9 +100,8 @@ public enum LogFile: Hashable, Sendable {
       return
     }
     let perFile = (1 << 32) / segmentBytes
-    guard name.count >= 24, let high = number(name[8..<16]), let low = number(name[16..<24]), low < perFile else {
-      return nil
-    }
+    guard name.count >= 24, let high = number(name[8..<16]), let low = number(name[16..<24]), low < perFile
+    else { return nil }
     let segment = LogSegment(timeline: UInt32(timeline), number: high * perFile + low)
     let rest = name[24...]
     if rest.isEmpty {
@@ -138,8 +138,7 @@ public enum LogFile: Hashable, Sendable {
 public struct BaseBackup: Hashable, Sendable, CustomStringConvertible {
   /// The timeline of `start`.
   public var timeline: UInt32
-  public var start: LogPlace
-  public var end: LogPlace
+  public var start, end: LogPlace
 
   public init(timeline: UInt32, start: LogPlace, end: LogPlace) {
     (self.timeline, self.start, self.end) = (timeline, start, end)

@@ -54,9 +54,8 @@ extension [RsnapshotConfiguration.Statement] {
   private func shortArguments(
     of statement: RsnapshotConfiguration.Statement
   ) throws(RsnapshotError) -> [RsyncArguments.Word] {
-    guard let said = last(where: { $0.name == "rsync_short_args" }) else {
-      return [RsyncArguments.Word("a".utf8, origin: statement.origin)]
-    }
+    guard let said = last(where: { $0.name == "rsync_short_args" })
+    else { return [RsyncArguments.Word("a".utf8, origin: statement.origin)] }
     return [RsyncArguments.Word(said.value.utf8.dropFirst(), origin: said.origin)]
   }
 

@@ -18,9 +18,7 @@ struct RsnapshotDatabases {
 
   /// The lines for a statement: tables, and notes about what cannot be translated surely. `nil` if the script dumps no
   /// database.
-  mutating func lines(
-    for statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes
-  ) -> [String]? {
+  mutating func lines(for statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes) -> [String]? {
     guard let (commands, place) = script(of: statement.value),
       commands.contains(where: { Self.programs.contains(DumpCommand($0)?.program ?? "") })
     else { return nil }
@@ -191,9 +189,8 @@ private struct DumpCommand {
       }
     }
     words.removeAll { $0.text == ">" }
-    guard words.allSatisfy(\.isLiteral), user?.contains("$") != true else {
-      return .unsure("only the shell knows the words of this command")
-    }
+    guard words.allSatisfy(\.isLiteral), user?.contains("$") != true
+    else { return .unsure("only the shell knows the words of this command") }
     var rest = words.map(\.text)[...]
     while let word = rest.popFirst() {
       if word.hasPrefix("--"), word.count > 2 {
@@ -266,9 +263,8 @@ private struct DumpCommand {
         if !takesNames, positional.count > 1 { return .unsure("it dumps only some tables of \(positional[0])") }
         if isAll { databases = [] }
       } else if program == "pg_dump" {
-        guard databases.count == 1, !databases[0].contains("="), !databases[0].contains("://") else {
-          return .unsure("its database is not one name")
-        }
+        guard databases.count == 1, !databases[0].contains("="), !databases[0].contains("://")
+        else { return .unsure("its database is not one name") }
       } else {
         databases = []
       }

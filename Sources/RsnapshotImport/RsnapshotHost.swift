@@ -19,9 +19,8 @@ struct RsnapshotHost: Equatable {
   /// `connection` is the program ssh(1) with its arguments.
   init(of source: String, connection: String, arguments: RsyncArguments) throws(NoHost) {
     // The path begins after the first of the colons that rsnapshot accepts.
-    guard let colon = source.utf8.firstRange(of: ":".utf8)?.lowerBound, source[colon...].hasPrefix(":/") else {
-      throw NoHost(why: "a source on a host needs an absolute path; write ~ and . out")
-    }
+    guard let colon = source.utf8.firstRange(of: ":".utf8)?.lowerBound, source[colon...].hasPrefix(":/")
+    else { throw NoHost(why: "a source on a host needs an absolute path; write ~ and . out") }
     address = String(source[..<colon])
     path = String(source[source.index(after: colon)...])
     ssh = arguments.remoteShell ?? connection
@@ -58,9 +57,7 @@ extension [RsnapshotConfiguration.Statement] {
 
 /// A logical volume of LVM as the source of a backup point: `lvm://group/volume/path`.
 struct RsnapshotVolume: Equatable {
-  let group: String
-  let volume: String
-  let path: String
+  let group, volume, path: String
 
   init?(of source: String) {
     let parts = source.dropFirst("lvm://".count).split(separator: "/", maxSplits: 2, omittingEmptySubsequences: false)

@@ -55,9 +55,8 @@ extension RsnapshotConfiguration.Statement {
     case "rsync_numtries": try require(Self.isNumber(value), expected: "a number from 0 on")
     default:
       guard !Self.isKnown(name) else { return }
-      guard let first = words(of: name).first, name.utf8.first.map(isBlank) == false else {
-        throw error("the line begins with a blank, and no statement stands right above it")
-      }
+      guard let first = words(of: name).first, name.utf8.first.map(isBlank) == false
+      else { throw error("the line begins with a blank, and no statement stands right above it") }
       if first != name, Self.isKnown(first) { throw error("a tab should follow \"\(first)\"; spaces separate nothing") }
       let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(from: name, to: $0)) }.min { $0.1 < $1.1 }
       throw error("unknown parameter \"\(name)\"" + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
@@ -108,15 +107,12 @@ extension RsnapshotConfiguration.Statement {
   }
 
   private func checkDestination(after earlier: [Self]) throws(RsnapshotError) {
-    guard earlier.contains(where: { $0.name == "snapshot_root" }) else {
-      throw error("\"snapshot_root\" should be said before \"\(name)\"")
-    }
-    guard values.count > 1, let first = values[1].utf8.first else {
-      throw error("after \"\(value)\" and a tab the destination should stand, such as localhost/")
-    }
-    guard first != slash, !isBlank(first), !climbs(values[1]) else {
-      throw error("the destination should be a relative path without \"..\", not \"\(values[1])\"")
-    }
+    guard earlier.contains(where: { $0.name == "snapshot_root" })
+    else { throw error("\"snapshot_root\" should be said before \"\(name)\"") }
+    guard values.count > 1, let first = values[1].utf8.first
+    else { throw error("after \"\(value)\" and a tab the destination should stand, such as localhost/") }
+    guard first != slash, !isBlank(first), !climbs(values[1])
+    else { throw error("the destination should be a relative path without \"..\", not \"\(values[1])\"") }
   }
 
   func error(_ message: String) -> RsnapshotError { RsnapshotError(at: origin, message: message) }

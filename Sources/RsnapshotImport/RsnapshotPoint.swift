@@ -22,8 +22,7 @@ enum RsnapshotSource {
 
 /// One option in a backup point's last field.
 struct RsnapshotPointOption: Equatable {
-  var name: String
-  var value: String
+  var name, value: String
   /// True for an option with a plus sign: it adds to other values.
   var isAdded: Bool
 }

@@ -53,9 +53,8 @@ struct RsnapshotReader {
   }
 
   private mutating func take(_ line: [UInt8], place: RsnapshotConfiguration.Origin) throws(RsnapshotError) {
-    guard let text = String(validating: line, as: UTF8.self) else {
-      throw RsnapshotError(at: place, message: "the line is not UTF-8")
-    }
+    guard let text = String(validating: line, as: UTF8.self)
+    else { throw RsnapshotError(at: place, message: "the line is not UTF-8") }
     if line.contains(0) { throw RsnapshotError(at: place, message: "the line holds a NUL") }
     if line.last == UInt8(ascii: "\r") {
       throw RsnapshotError(at: place, message: "the line ends with a carriage return; lines should end as on Linux")

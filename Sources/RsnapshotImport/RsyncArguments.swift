@@ -207,9 +207,8 @@ struct RsyncArguments {
       for line in whole.split(whereSeparator: isEnd) {
         guard let first = line.first, first != UInt8(ascii: ";"), first != UInt8(ascii: "#") else { continue }
         let place = RsnapshotConfiguration.Origin(file: name, line: number, text: "")
-        guard let text = String(validating: line, as: UTF8.self), !line.contains(0) else {
-          throw RsnapshotError(at: place, message: "the line is not UTF-8")
-        }
+        guard let text = String(validating: line, as: UTF8.self), !line.contains(0)
+        else { throw RsnapshotError(at: place, message: "the line is not UTF-8") }
         addOld(
           Array(line), isInclude: isInclude, origin: RsnapshotConfiguration.Origin(file: name, line: number, text: text)
         )

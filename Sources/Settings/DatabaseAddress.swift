@@ -4,8 +4,7 @@ internal import Model
 ///
 /// `%XX` in role and database is a byte (RFC 3986). An IPv6 address must be in brackets.
 struct DatabaseAddress: Equatable {
-  var role: String?
-  var host: String?
+  var role, host: String?
   var port: Int?
   var database: String?
 

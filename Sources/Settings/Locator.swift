@@ -5,8 +5,7 @@ internal import TOMLKit
 /// not TOML, only `fault` is valid.
 struct Locator {
   struct Place: Comparable {
-    var line: Int
-    var column: Int
+    var line, column: Int
     static let start = Place(line: 1, column: 1)
     static func < (a: Place, b: Place) -> Bool { (a.line, a.column) < (b.line, b.column) }
   }

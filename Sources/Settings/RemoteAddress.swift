@@ -38,9 +38,8 @@ public enum RemoteAddress: Sendable, Equatable {
   /// The scheme before `://`, if it is a word (RFC 3986, section 3.1).
   private static func scheme(of text: [UInt8]) -> String? {
     let word = text.prefix { isAlphanumeric($0) || "+-.".utf8.contains($0) }
-    guard let first = word.first, isAlphanumeric(first), text[word.endIndex...].starts(with: "://".utf8) else {
-      return nil
-    }
+    guard let first = word.first, isAlphanumeric(first), text[word.endIndex...].starts(with: "://".utf8)
+    else { return nil }
     return String(decoding: word, as: UTF8.self)
   }
 
@@ -93,9 +92,8 @@ public enum RemoteAddress: Sendable, Equatable {
   }
 
   private static func port(digits: ArraySlice<UInt8>) throws(RemoteAddressError) -> UInt16 {
-    guard digits.allSatisfy(isDigit), let port = UInt16(String(decoding: digits, as: UTF8.self)), port > 0 else {
-      throw .impossiblePort
-    }
+    guard digits.allSatisfy(isDigit), let port = UInt16(String(decoding: digits, as: UTF8.self)), port > 0
+    else { throw .impossiblePort }
     return port
   }
 

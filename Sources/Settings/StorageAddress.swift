@@ -61,9 +61,8 @@ public enum StorageAddress: Sendable, Equatable {
     guard !authority.contains(UInt8(ascii: "@")) else { throw .loginInURL }
     guard !authority.isEmpty else { throw .empty(.host) }
     // The rest of the authority is libcurl's to judge.
-    guard authority.allSatisfy({ isAlphanumeric($0) || "-._:[]".utf8.contains($0) }) else {
-      throw .forbiddenCharacter(.host)
-    }
+    guard authority.allSatisfy({ isAlphanumeric($0) || "-._:[]".utf8.contains($0) })
+    else { throw .forbiddenCharacter(.host) }
     var host = String(decoding: authority, as: UTF8.self).lowercased()
     let port = scheme == "https" ? ":443" : ":80"
     if host.hasSuffix(port) { host.removeLast(port.utf8.count) }

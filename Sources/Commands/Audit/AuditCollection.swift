@@ -252,7 +252,6 @@ extension AuditFacts.Run {
     let hasFailed = (run.steps ?? []).contains {
       (notices.contains($0.step) || $0.step.hasPrefix("notify ")) && $0.outcome == "failed"
     }
-    self.init(
-      time: seconds, starter: run.startedBy.flatMap(RunStarter.init), noticed: !hasFailed)
+    self.init(time: seconds, starter: run.startedBy.flatMap(RunStarter.init), noticed: !hasFailed)
   }
 }

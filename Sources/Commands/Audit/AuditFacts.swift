@@ -96,8 +96,7 @@ struct AuditFacts {
   struct Plan {
     /// See `PlanDocument.digest`.
     var digest: String
-    var printed: PlanFacts.Record?
-    var tested: PlanFacts.Record?
+    var printed, tested: PlanFacts.Record?
     /// The remotes that cannot be read without a password.
     var encrypted: [String]
     var statesKeys: Bool

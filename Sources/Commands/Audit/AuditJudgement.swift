@@ -207,9 +207,8 @@ extension Audit {
           topic: .objectives, state: state, fact: "\(name): \(fact)",
           source: "the snapshots and the history of \(facts.days) days", time: subject.newest, remedy: remedy)
       }
-      guard subject.newest != nil, let gap = subject.worstGap else {
-        return finding(.short, "no good copy", remedy: "treering run --now, and look at treering status")
-      }
+      guard subject.newest != nil, let gap = subject.worstGap
+      else { return finding(.short, "no good copy", remedy: "treering run --now, and look at treering status") }
       let gapText = durationText(Double(gap))
       guard let rpo = subject.rpo else {
         return finding(.unknown, "worst gap \(gapText), and no rpo is stated", remedy: "set rpo in [objectives]")
@@ -252,9 +251,8 @@ extension Audit {
       let limit = durationText(Double(every))
       return finding(.short, "the drill \(drill.name) is late; it should be done every \(limit)", remedy: again)
     }
-    guard let slowest = drill.recoverySeconds.max() else {
-      return finding(.unknown, "the time of the recovery \(drill.name) was not measured", remedy: again)
-    }
+    guard let slowest = drill.recoverySeconds.max()
+    else { return finding(.unknown, "the time of the recovery \(drill.name) was not measured", remedy: again) }
     let fact = "the recovery \(drill.name) takes at least \(durationText(slowest))"
     guard let rto = drill.rto else { return finding(.well, fact + ", and has no objective", remedy: nil) }
     let limit = " of at most \(durationText(Double(rto)))"
@@ -373,10 +371,7 @@ extension Audit {
         "the newest catalog", "exclude it and add a table [[database]] with kind = \"\(kind)\", \(ignore)"
       )
     case .unreadable(let runs):
-      return (
-        "\(spot.path) could not be read in \(runs) runs", "history.jsonl",
-        "let it be read, or exclude it"
-      )
+      return ("\(spot.path) could not be read in \(runs) runs", "history.jsonl", "let it be read, or exclude it")
     }
   }
 }

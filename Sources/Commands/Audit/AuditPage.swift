@@ -60,14 +60,11 @@ struct AuditAnswer: Encodable {
   struct Line: Encodable {
     let topic: Finding.Topic
     let state: Finding.State
-    let fact: String
-    let source: String
-    let time: String?
-    let remedy: String?
+    let fact, source: String
+    let time, remedy: String?
   }
 
-  let repository: String
-  let time: String
+  let repository, time: String
   let isWell: Bool
   /// The names of the copies that count.
   let copies: [String]

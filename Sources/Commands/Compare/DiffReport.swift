@@ -9,8 +9,7 @@ enum DiffForm { case lines, counts, names, patches }
 
 /// Prints the changes between two sides immediately, because there may be millions, and counts them.
 final class DiffReport {
-  private let from: any DiffSide
-  private let to: any DiffSide
+  private let from, to: any DiffSide
   private let path: TreePath?
   private let form: DiffForm
   private let common: CommonOptions
@@ -181,29 +180,17 @@ private struct JSONChange: Encodable {
     pathBefore = change.pathBefore.map(shown)
   }
 
-  enum Key: CodingKey {
-    case change, kind, aspects, sizeBefore, sizeAfter, entriesBelow, aclBefore, aclAfter, pathBefore, pathBeforeBase64
-  }
-
   func encode(to encoder: any Encoder) throws {
     try JSONPath(bytes: path).encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    if let pathBefore {
-      let text = JSONPath(bytes: pathBefore)
-      try container.encode(text.text, forKey: .pathBefore)
-      try container.encodeIfPresent(text.base64, forKey: .pathBeforeBase64)
-    }
-    try container.encode(change.verb.rawValue, forKey: .change)
-    try container.encode(change.kind.word, forKey: .kind)
-    if [.changed, .renamed].contains(change.verb) { try container.encode(change.aspects.words, forKey: .aspects) }
-    if change.verb == .renamed, change.kind == .directory {
-      try container.encode(change.entriesBelow, forKey: .entriesBelow)
-    }
-    if change.aspects.contains(.accessControl), let (before, after) = change.attributes {
-      try container.encode(before.accessControlLines, forKey: .aclBefore)
-      try container.encode(after.accessControlLines, forKey: .aclAfter)
-    }
-    try container.encodeIfPresent(change.sizeBefore, forKey: .sizeBefore)
-    try container.encodeIfPresent(change.sizeAfter, forKey: .sizeAfter)
+    let before = pathBefore.map(JSONPath.init(bytes:))
+    let lists = change.aspects.contains(.accessControl) ? change.attributes : nil
+    let aspects = [.changed, .renamed].contains(change.verb) ? change.aspects.words : nil
+    let entriesBelow = change.verb == .renamed && change.kind == .directory ? change.entriesBelow : nil
+    try encoder.encode([
+      "pathBefore": before?.text, "pathBeforeBase64": before?.base64, "change": change.verb.rawValue,
+      "kind": change.kind.word, "aspects": aspects, "entriesBelow": entriesBelow,
+      "aclBefore": lists?.before.accessControlLines, "aclAfter": lists?.after.accessControlLines,
+      "sizeBefore": change.sizeBefore, "sizeAfter": change.sizeAfter,
+    ])
   }
 }

@@ -51,13 +51,8 @@ struct DatabaseList {
   }
 
   private struct DumpAnswer: Encodable {
-    let snapshot: String
-    let name: String
-    let kind: String
-    let began: String
-    let ended: String
-    let point: String?
-    let shortcomings: String?
+    let snapshot, name, kind, began, ended: String
+    let point, shortcomings: String?
     let bytes: UInt64
     let contents: [String]
 

@@ -26,9 +26,8 @@ struct DatabaseRestore {
     let path = try absolutePath(of: directory.bytes)
     try refuseContent(of: path)
     // Only a MySQL server's data are built here. The answer for any other dump is its files.
-    guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical else {
-      return try copy(dump, of: store, to: path, lack: moment.lack)
-    }
+    guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical
+    else { return try copy(dump, of: store, to: path, lack: moment.lack) }
     return try build(moment, at: path, for: configured)
   }
 
@@ -51,9 +50,8 @@ struct DatabaseRestore {
     }
     try site.restoreFiles(isDry: command.dryRun, threads: command.threads.count, common: common)
     if !common.json { Console.print("\(command.dryRun ? "would restore" : "restored") \(site.text)") }
-    guard command.isConfigured else {
-      return try load(moment, of: store, into: try command.target(for: dump), isConfirmed: true)
-    }
+    guard command.isConfigured
+    else { return try load(moment, of: store, into: try command.target(for: dump), isConfirmed: true) }
     if command.dryRun {
       common.answer(
         DatabaseRestoreAnswer(dump, into: "configured", dryRun: true),
@@ -81,9 +79,8 @@ struct DatabaseRestore {
           .usage, "no dump of \(displayName(name)) is so old", hint: "the oldest was complete at \(oldest.localText)")
       }
     }
-    guard let found, let dump = try StoredDump(found.record, in: found.snapshot, of: store) else {
-      throw Failure(.damaged, "the dump of \(displayName(name)) is not in the catalog of its snapshot")
-    }
+    guard let found, let dump = try StoredDump(found.record, in: found.snapshot, of: store)
+    else { throw Failure(.damaged, "the dump of \(displayName(name)) is not in the catalog of its snapshot") }
     return dump
   }
 
@@ -345,14 +342,10 @@ extension DatabaseConfiguration {
 
 /// The document of `database restore --json`.
 struct DatabaseRestoreAnswer: Encodable {
-  let snapshot: String
-  let name: String
-  let kind: String
-  let ended: String
+  let snapshot, name, kind, ended: String
   let point: String?
   let bytes: UInt64
-  let to: String?
-  let into: String?
+  let to, into: String?
   let dryRun: Bool
   let databases: [Loaded]
   var roles: [String] = []
@@ -362,9 +355,7 @@ struct DatabaseRestoreAnswer: Encodable {
   var elapsedSeconds: Double
 
   struct Loaded: Encodable {
-    let database: String
-    let target: String
-    let state: String
+    let database, target, state: String
     let replacedName: String?
   }
 

@@ -78,8 +78,7 @@ extension DatabaseConfiguration {
 
 /// The document of `database archive --json`.
 struct LogArchivingAnswer: Encodable {
-  let name: String
-  let archive: String
+  let name, archive: String
   let stored: [String]
   let elapsedSeconds: Double
 }
@@ -90,9 +89,8 @@ extension DatabaseCommand {
     let start = Clock.monotonic()
     let file = try common.requiredConfiguration()
     let shown = displayName(name!.bytes)
-    guard let database = file.settings.databases.first(where: { name!.bytes.elementsEqual($0.name.utf8) }) else {
-      throw Failure(.usage, "\(displayName(file.path)) has no [[database]] of the name \(shown)")
-    }
+    guard let database = file.settings.databases.first(where: { name!.bytes.elementsEqual($0.name.utf8) })
+    else { throw Failure(.usage, "\(displayName(file.path)) has no [[database]] of the name \(shown)") }
     CurrentProcess.rememberSignals()
     guard let archiving = try LogArchiving(of: database) else {
       throw Failure(

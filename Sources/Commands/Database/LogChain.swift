@@ -49,9 +49,8 @@ struct LogChain {
       try checkForSignal()
       try fetch(log, into: directory)
       let file = try directory.directory.descriptor.openToRead(log.text.span)
-      guard let found = try BinaryLog(reading: file) else {
-        throw Failure(.damaged, "the binary log \(displayName(log.text)) is not whole")
-      }
+      guard let found = try BinaryLog(reading: file)
+      else { throw Failure(.damaged, "the binary log \(displayName(log.text)) is not whole") }
       if found.began >= end, !names.isEmpty { return (names, nil) }
       names.append(log)
       last = found.ended
@@ -63,9 +62,8 @@ struct LogChain {
     if archived.contains(log.text), try archive?.fetch(log.text, to: directory.path + [slash] + log.text) == true {
       return
     }
-    guard let found = stored[log.text] else {
-      throw Failure(.failed, "the binary log \(displayName(log.text)) is not there any more")
-    }
+    guard let found = stored[log.text]
+    else { throw Failure(.failed, "the binary log \(displayName(log.text)) is not there any more") }
     let file = try directory.directory.descriptor.open(log.text.span, [.readWrite, .create, .exclusive], mode: 0o600)
     let content = FileContent(from: store.contents(of: found.snapshot.name))
     let damage = try content.read(found.row, at: found.place) { try file.write($0) }

@@ -72,9 +72,7 @@ struct MomentRestore {
       in: directory.directory, at: directory.path, names: names, from: chain.place.position, end: end)
   }
 
-  private func recovery(
-    for database: DatabaseConfiguration, below work: PrivateDirectory
-  ) throws -> MySQLRecovery {
+  private func recovery(for database: DatabaseConfiguration, below work: PrivateDirectory) throws -> MySQLRecovery {
     // The private server's account passes through.
     try work.letPass()
     return try reporting {

@@ -63,9 +63,8 @@ struct RecoveryDirectory {
     let line = String(decoding: label, as: UTF8.self).split(separator: "\n").first {
       $0.hasPrefix("START WAL LOCATION: ")
     }
-    guard let first = line?.split(separator: " ").last?.dropLast() else {
-      throw Failure(.damaged, "backup_label does not name the first segment of the log")
-    }
+    guard let first = line?.split(separator: " ").last?.dropLast()
+    else { throw Failure(.damaged, "backup_label does not name the first segment of the log") }
     return LogPlan.from(Array(first.utf8), in: names)
   }
 

@@ -62,9 +62,8 @@ struct SiteRestore {
           + "and left as they were; the database was not loaded",
         path: destination, hint: "name a new directory with --files, or move the old site away")
     }
-    guard monitor.warnings.isEmpty else {
-      throw Failure(.failed, "the site was not restored as a whole; the database was not loaded")
-    }
+    guard monitor.warnings.isEmpty
+    else { throw Failure(.failed, "the site was not restored as a whole; the database was not loaded") }
   }
 
   /// The connection that the restored site has: that of its own file, and of its table `[[wordpress]]` if there is one.

@@ -26,8 +26,7 @@ extension StoredDump {
         .damaged, "the dump of \(displayName(record.name)) in \(snapshot.name) is damaged; nothing was loaded",
         hint: "take another one with --in, or repair it: treering verify --repair-from REMOTE")
     }
-    guard monitor.warnings.isEmpty else {
-      throw Failure(.failed, "the dump could not be copied as a whole; nothing was loaded")
-    }
+    guard monitor.warnings.isEmpty
+    else { throw Failure(.failed, "the dump could not be copied as a whole; nothing was loaded") }
   }
 }

@@ -28,9 +28,8 @@ struct StoredDump {
     guard !record.isLeftOut else { return nil }
     let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
     do {
-      guard case .directory(let directory, let subtree)? = try reader.find([DatabaseRecord.label, record.name]) else {
-        return nil
-      }
+      guard case .directory(let directory, let subtree)? = try reader.find([DatabaseRecord.label, record.name])
+      else { return nil }
       (self.snapshot, self.record, byteCount) = (snapshot, record, subtree.totals.bytes)
       var entries: [Entry] = []
       var cursor = try FileCursor(of: directory)

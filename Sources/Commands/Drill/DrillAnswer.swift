@@ -6,8 +6,7 @@ struct DrillAnswer: HistoryLine, Codable {
 
   /// An entry that is not as it should be.
   struct Problem: Codable, Equatable {
-    let path: String
-    let message: String
+    let path, message: String
     let isDamage: Bool
   }
 
@@ -28,15 +27,12 @@ struct DrillAnswer: HistoryLine, Codable {
       case notTested = "not_tested"
     }
 
-    let name: String
-    let kind: String
-    let snapshot: String
+    let name, kind, snapshot: String
     /// The time between the dump and the drill.
     let ageSeconds: Int64
     var result = Result.loaded
     var server: String?
-    var databases: Int?
-    var tables: Int?
+    var databases, tables: Int?
     var message: String?
     var elapsedSeconds = 0.0
   }
@@ -133,9 +129,7 @@ extension DrillAnswer {
   var lines: [String] {
     let verdict = [Result.passed: "passed", .warnings: "passed, with warnings", .failed: "FAILED"][result]!
     let title = seed == nil ? "drill \(name) of \(time)" : "drill of \(time)"
-    return [
-      "\(title): \(verdict), in \(durationText(elapsedSeconds))" + (seed.map { " (seed \($0))" } ?? "")
-    ]
+    return ["\(title): \(verdict), in \(durationText(elapsedSeconds))" + (seed.map { " (seed \($0))" } ?? "")]
       + copies.flatMap { [""] + $0.lines }
   }
 }

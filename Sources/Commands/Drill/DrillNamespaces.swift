@@ -12,8 +12,7 @@ internal import Settings
 final class DrillNamespaces {
   /// A symbolic link that the programs of the drill find.
   struct Link {
-    let path: [UInt8]
-    let target: [UInt8]
+    let path, target: [UInt8]
   }
 
   /// The path of the directory with the sockets of databases.

@@ -79,9 +79,8 @@ extension DrillAnswer.Copy {
     let words = steps.compactMap { name, seconds in seconds.map { "\(name) \(durationText($0))" } }
     let measured = words.joined(separator: ", ")
     let limit = recovery.rtoSeconds.map { ", and should take at most \(durationText(Double($0)))" } ?? ""
-    guard let total = recovery.totalSeconds else {
-      return ("the time of the recovery was not measured; the steps until the failure: \(measured)", false)
-    }
+    guard let total = recovery.totalSeconds
+    else { return ("the time of the recovery was not measured; the steps until the failure: \(measured)", false) }
     return ("the recovery takes at least \(durationText(total)) (\(measured))\(limit)", recovery.isSlow)
   }
 }
@@ -97,9 +96,8 @@ func dataTime(of text: String) -> Int64? {
   if zone == "Z" || zone == "UTC" { return seconds }
   // PostgreSQL leaves out minutes that are zero.
   let digits = zone.dropFirst().filter { $0 != ":" }
-  guard let sign = zone.first, "+-".contains(sign), let number = Int64(digits), [2, 4].contains(digits.count) else {
-    return nil
-  }
+  guard let sign = zone.first, "+-".contains(sign), let number = Int64(digits), [2, 4].contains(digits.count)
+  else { return nil }
   let offset = digits.count == 2 ? number * 3600 : number / 100 * 3600 + number % 100 * 60
   return sign == "-" ? seconds + offset : seconds - offset
 }

@@ -121,9 +121,8 @@ private enum DrillCheck {
     do throws(HTTPPage.Unanswered) {
       let page = try HTTPPage(at: url, userAgent: "treering/\(Treering.version)", limitSeconds: seconds)
       let lines = Array(page.body.prefix(64 << 10)).split(separator: newline).map(Array.init)
-      guard (200..<300).contains(page.status) else {
-        return Result(problem: "the server answered \(page.status)", lines: lines)
-      }
+      guard (200..<300).contains(page.status)
+      else { return Result(problem: "the server answered \(page.status)", lines: lines) }
       guard let text, !String(decoding: page.body, as: UTF8.self).contains(text) else { return Result() }
       return Result(problem: "the page does not contain \"\(text)\"", lines: lines)
     } catch { return Result(problem: error.message) }

@@ -43,9 +43,7 @@ enum LiveState: Equatable {
 
   /// `isTrusted` is false for a file that changed about the time of the snapshot. `isEqual` compares the contents, and is
   /// `nil` if they need not be compared.
-  static func judge(
-    present: FileState?, recorded: FileState, isTrusted: Bool, isEqual: Bool?
-  ) -> LiveState {
+  static func judge(present: FileState?, recorded: FileState, isTrusted: Bool, isEqual: Bool?) -> LiveState {
     guard let present else { return .gone }
     guard needsContent(of: present, recorded: recorded), let isEqual else { return .changed }
     if isEqual { return .same }
@@ -76,9 +74,8 @@ final class LiveComparison {
     let name = path.last ?? []
     do throws(Errno) {
       guard let (directory, present) = try find(named: name, at: path) else { return .gone }
-      guard LiveState.needsContent(of: present, recorded: recorded) else {
-        return LiveState.judge(present: present, recorded: recorded, isTrusted: isTrusted, isEqual: nil)
-      }
+      guard LiveState.needsContent(of: present, recorded: recorded)
+      else { return LiveState.judge(present: present, recorded: recorded, isTrusted: isTrusted, isEqual: nil) }
       let copy = try restored.directory(path: path.dropLast()).descriptor.openToRead(name.span)
       let file = try directory.descriptor.openToRead(name.span)
       let isEqual = try isEqual(file, to: copy)

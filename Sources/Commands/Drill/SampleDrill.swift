@@ -37,8 +37,7 @@ struct SampleDrill {
       try restore(part, to: files.path(of: "\(number)"), into: &answer)
     }
     if dumps.isEmpty { return }
-    let databases = try DatabaseDrill(
-      of: store, in: place.directory, at: now, threads: threads, common: common)
+    let databases = try DatabaseDrill(of: store, in: place.directory, at: now, threads: threads, common: common)
     defer { databases.end() }
     for (number, dump) in dumps.enumerated() {
       let loaded = try databases.load(dump, number: number)

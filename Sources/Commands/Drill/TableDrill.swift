@@ -32,8 +32,7 @@ struct TableDrill {
     tell { healthchecks?.start() }
     var answer = DrillAnswer(time: now.rfc3339, name: drill.name)
     var copy = DrillAnswer.Copy(copy: try drill.remote ?? displayName(common.repositoryPath()))
-    var recovery = DrillAnswer.Recovery(
-      rtoSeconds: drill.rtoSeconds, freshWithinSeconds: drill.freshWithinSeconds)
+    var recovery = DrillAnswer.Recovery(rtoSeconds: drill.rtoSeconds, freshWithinSeconds: drill.freshWithinSeconds)
     do {
       try recover(into: &copy, recovery: &recovery, at: now)
       copy.recovery = recovery

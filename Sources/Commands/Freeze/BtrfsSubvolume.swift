@@ -13,9 +13,8 @@ struct BtrfsSubvolume: FreezableVolume {
   private static let name = Array("snapshot".utf8)
 
   init(of place: SourcePlace) throws(Failure) {
-    guard place.mount.type == Array("btrfs".utf8) else {
-      throw Failure(.failed, "its file system is \(displayName(place.mount.type)), and not btrfs")
-    }
+    guard place.mount.type == Array("btrfs".utf8)
+    else { throw Failure(.failed, "its file system is \(displayName(place.mount.type)), and not btrfs") }
     self.place = place
   }
 
@@ -74,12 +73,9 @@ struct BtrfsSubvolume: FreezableVolume {
   }
 
   /// Removes a frozen snapshot, if it exists. Its file system must be mounted where the source is.
-  static func remove(
-    _ item: FrozenItem, at place: SourcePlace, in namespace: FreezeNamespace
-  ) throws(Failure) {
-    guard place.mount.type == Array("btrfs".utf8), place.identity.number == item.fileSystem else {
-      throw Failure(.failed, "\(item.volume) is on another file system now")
-    }
+  static func remove(_ item: FrozenItem, at place: SourcePlace, in namespace: FreezeNamespace) throws(Failure) {
+    guard place.mount.type == Array("btrfs".utf8), place.identity.number == item.fileSystem
+    else { throw Failure(.failed, "\(item.volume) is on another file system now") }
     let top = try mountTop(of: place, in: namespace, finishes: true)
     let directory = directory(of: item)
     do {

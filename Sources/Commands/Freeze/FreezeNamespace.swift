@@ -63,9 +63,7 @@ final class FreezeNamespace {
     return point
   }
 
-  func mount(
-    _ source: [UInt8], at point: [UInt8], options: [[UInt8]], finishes: Bool = false
-  ) throws(Failure) {
+  func mount(_ source: [UInt8], at point: [UInt8], options: [[UInt8]], finishes: Bool = false) throws(Failure) {
     try run("mount", of: "mount", arguments: options + [source, point], finishes: finishes)
   }
 

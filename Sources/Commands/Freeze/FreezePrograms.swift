@@ -95,8 +95,7 @@ final class FreezePrograms: Sendable {
 /// The end of a program and all that it printed.
 private struct ProgramResult: Sendable {
   let end: ProgramEnd
-  let output: [[UInt8]]
-  let errors: [[UInt8]]
+  let output, errors: [[UInt8]]
 
   init(of program: ChildProgram) {
     var (output, errors): ([[UInt8]], [[UInt8]]) = ([], [])

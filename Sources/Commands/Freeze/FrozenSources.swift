@@ -218,9 +218,8 @@ final class FrozenSources {
       try BtrfsSubvolume.remove(item, at: SourcePlace(of: source), in: openNamespace())
     case .command:
       // The record may be of another user, so it names no program.
-      guard case .command(let command)? = configured.first(where: { $0.path == item.volume })?.freeze else {
-        throw Failure(.failed, "the configuration has no program that freezes \(item.volume) any more")
-      }
+      guard case .command(let command)? = configured.first(where: { $0.path == item.volume })?.freeze
+      else { throw Failure(.failed, "the configuration has no program that freezes \(item.volume) any more") }
       try CommandVolume.remove(item, with: command, by: programs)
     }
   }

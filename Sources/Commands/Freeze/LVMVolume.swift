@@ -6,8 +6,7 @@ internal import Settings
 /// A logical volume; lvm(8).
 struct LVMVolume: FreezableVolume {
   private let programs: FreezePrograms
-  private let group: String
-  private let volume: String
+  private let group, volume: String
   /// A snapshot of a thin volume takes its room in the pool.
   private let isThin: Bool
   private let size: Configuration.FreezeSize
@@ -21,15 +20,13 @@ struct LVMVolume: FreezableVolume {
         .failed, "a btrfs must not see two devices with one UUID", hint: "freeze it with: freeze = \"btrfs\"")
     }
     let device = place.mount.source
-    guard device.first == slash else {
-      throw Failure(.failed, "its file system is \(displayName(type)), which is on no volume of LVM")
-    }
+    guard device.first == slash
+    else { throw Failure(.failed, "its file system is \(displayName(type)), which is on no volume of LVM") }
     let answer = try programs.run(
       try programs.words("lvs", of: "lvm2", arguments: Self.columns("vg_name,lv_name,pool_lv") + [device]))
     let fields = answer.first.map(Self.fields) ?? []
-    guard fields.count == 3, !fields[0].isEmpty, !fields[1].isEmpty else {
-      throw Failure(.failed, "\(displayName(device)) is no volume of LVM")
-    }
+    guard fields.count == 3, !fields[0].isEmpty, !fields[1].isEmpty
+    else { throw Failure(.failed, "\(displayName(device)) is no volume of LVM") }
     (group, volume, isThin) = (fields[0], fields[1], !fields[2].isEmpty)
     size = place.source.freezeSize ?? .percent(10)
   }

@@ -12,9 +12,8 @@ struct ZFSDataset: FreezableVolume {
     // It knows the dataset of any path.
     let lines = try programs.run(
       try programs.words("zfs", of: "zfsutils-linux", arguments: words("list", "-H", "-o", "name") + [place.path]))
-    guard let name = lines.first.flatMap({ String(validating: $0, as: UTF8.self) }) else {
-      throw Failure(.failed, "it is in no dataset of ZFS")
-    }
+    guard let name = lines.first.flatMap({ String(validating: $0, as: UTF8.self) })
+    else { throw Failure(.failed, "it is in no dataset of ZFS") }
     dataset = name
   }
 

@@ -66,8 +66,7 @@ struct ConfigurationImportAnswer: Encodable {
   struct Lost: Encodable {
     let file: String
     let line: Int
-    let text: String
-    let why: String
+    let text, why: String
   }
 
   let config: String

@@ -172,13 +172,11 @@ struct SnapshotImport {
 /// The document of `import snapshots --json`, and one line of the history.
 struct SnapshotImportAnswer: HistoryLine {
   struct Held: Encodable {
-    let snapshot: String
-    let reason: String
+    let snapshot, reason: String
   }
 
   struct Tree: Encodable {
-    let tree: String
-    let time: String
+    let tree, time: String
     /// `nil` if the tree was not adopted.
     let snapshot: String?
     let error: String?

@@ -54,9 +54,8 @@ final class BackgroundProgram {
       if let end = state.end {
         throw Failure(.failed, "\(what) cannot be made: \(state.text ?? "\(end)")", hint: hint)
       }
-      guard Clock.monotonic() - start < seconds else {
-        throw Failure(.failed, "\(what) were not made in \(durationText(seconds))")
-      }
+      guard Clock.monotonic() - start < seconds
+      else { throw Failure(.failed, "\(what) were not made in \(durationText(seconds))") }
       CurrentProcess.sleep(milliseconds: 10)
     }
   }

@@ -17,9 +17,8 @@ enum Color: Int {
 
   /// See <https://no-color.org>.
   private static func isTerminal(_ stream: StandardStream) -> Bool {
-    guard CurrentProcess.terminalWidth(of: stream) != nil, CurrentProcess.environment("NO_COLOR") ?? [] == [] else {
-      return false
-    }
+    guard CurrentProcess.terminalWidth(of: stream) != nil, CurrentProcess.environment("NO_COLOR") ?? [] == []
+    else { return false }
     return CurrentProcess.environment("TERM").map { !$0.isEmpty && !$0.elementsEqual("dumb".utf8) } ?? false
   }
 }

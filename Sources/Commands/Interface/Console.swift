@@ -144,8 +144,7 @@ final class ConsoleMonitor: Monitor {
   init(wantsExcluded: Bool = false) { self.wantsExcluded = wantsExcluded }
 
   func note(_ shortcoming: String) {
-    Console.note(
-      "of the repository's file system: \(shortcoming); the catalog has it, and a restore is exact")
+    Console.note("of the repository's file system: \(shortcoming); the catalog has it, and a restore is exact")
   }
 
   func excluded(_ path: [UInt8], by rule: String) {

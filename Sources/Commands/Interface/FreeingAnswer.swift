@@ -45,8 +45,7 @@ extension FreeingPlan {
 /// The document of `usage --free --json`.
 private struct FreeingAnswer: Encodable {
   let delete: [String]
-  let wantedBytes: UInt64
-  let freedBytes: UInt64
+  let wantedBytes, freedBytes: UInt64
   /// The part of `freedBytes` that the spare holds.
   let spareBytes: UInt64
   let enough: Bool

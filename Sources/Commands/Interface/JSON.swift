@@ -13,9 +13,8 @@ func jsonText(_ document: some Encodable, isLine: Bool = false, isPart: Bool = f
   encoder.outputFormatting =
     isLine ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
   let versioned = VersionedDocument(document: document, version: isPart ? nil : jsonVersion)
-  guard let data = try? encoder.encode(versioned) else {
-    fatalError("a document of numbers and strings failed to encode")
-  }
+  guard let data = try? encoder.encode(versioned)
+  else { fatalError("a document of numbers and strings failed to encode") }
   return String(decoding: data, as: UTF8.self)
 }
 
@@ -33,17 +32,33 @@ extension Decodable {
   }
 }
 
+/// A key of an object, in camel case.
+private struct MemberKey: CodingKey {
+  let stringValue: String
+  var intValue: Int? { nil }
+
+  init(stringValue: String) { self.stringValue = stringValue }
+  init?(intValue: Int) { nil }
+}
+
+extension Encoder {
+  /// Encodes members of an object, without those that have no value.
+  func encode(_ members: KeyValuePairs<String, (any Encodable)?>) throws {
+    var container = container(keyedBy: MemberKey.self)
+    for (key, value) in members {
+      if let value { try container.encode(value, forKey: MemberKey(stringValue: key)) }
+    }
+  }
+}
+
 /// An object with a further key.
 private struct VersionedDocument<Document: Encodable>: Encodable {
   let document: Document
   let version: Int?
 
-  private enum Key: CodingKey { case version }
-
   func encode(to encoder: any Encoder) throws {
     try document.encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encodeIfPresent(version, forKey: .version)
+    try encoder.encode(["version": version])
   }
 }
 
@@ -53,16 +68,10 @@ private struct VersionedDocument<Document: Encodable>: Encodable {
 struct JSONPath: Encodable {
   let bytes: [UInt8]
 
-  private enum Key: CodingKey { case path, pathBase64 }
-
   private var valid: String? { String(validating: bytes, as: UTF8.self) }
   var text: String { valid ?? displayName(bytes) }
   /// The bytes, if the text does not have them.
   var base64: String? { valid == nil ? Data(bytes).base64EncodedString() : nil }
 
-  func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(text, forKey: .path)
-    try container.encodeIfPresent(base64, forKey: .pathBase64)
-  }
+  func encode(to encoder: any Encoder) throws { try encoder.encode(["path": text, "pathBase64": base64]) }
 }

@@ -37,9 +37,8 @@ struct NamePatterns: Sendable {
         directory = (place.directory, ignoresCase ? lowercased(text) : text)
       }
       let isDirectory = entry.kind == .directory
-      guard ignoresCase else {
-        return list.match(directory: directory.text, name: place.name.span, isDirectory: isDirectory) != nil
-      }
+      guard ignoresCase
+      else { return list.match(directory: directory.text, name: place.name.span, isDirectory: isDirectory) != nil }
       let name = lowercased(Array(place.name))
       return list.match(directory: directory.text, name: name.span, isDirectory: isDirectory) != nil
     }

@@ -148,9 +148,8 @@ struct ExcludeOptions: ParsableArguments {
     excludes.isOneFileSystem = oneFileSystem
     excludes.caches = excludeCaches
     for name in excludeIfPresent {
-      guard Name(name.bytes) != nil else {
-        throw Failure(.usage, "--exclude-if-present takes the name of a file, without a slash")
-      }
+      guard Name(name.bytes) != nil
+      else { throw Failure(.usage, "--exclude-if-present takes the name of a file, without a slash") }
       excludes.ifPresent.append(name.bytes)
     }
     excludes.largestFile = maxFileSize

@@ -79,15 +79,11 @@ extension RestoreChange {
 }
 
 extension RestoreChange: Encodable {
-  private enum Key: CodingKey { case change, kind, kindBefore, aspects, bytes }
-
   func encode(to encoder: any Encoder) throws {
     try JSONPath(bytes: path).encode(to: encoder)
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(verb.rawValue, forKey: .change)
-    try container.encodeIfPresent(kind?.word, forKey: .kind)
-    try container.encodeIfPresent(kindBefore?.word, forKey: .kindBefore)
-    if verb == .changed { try container.encode(aspects.words, forKey: .aspects) }
-    try container.encodeIfPresent(byteCount, forKey: .bytes)
+    try encoder.encode([
+      "change": verb.rawValue, "kind": kind?.word, "kindBefore": kindBefore?.word,
+      "aspects": verb == .changed ? aspects.words : nil, "bytes": byteCount,
+    ])
   }
 }

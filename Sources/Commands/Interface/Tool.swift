@@ -65,9 +65,8 @@ struct Tool {
     defer { buffer.deallocate() }
     var bytes: [UInt8] = []
     while true {
-      guard let count = try pipe.readAvailable(into: buffer, timeoutMilliseconds: Int32(timeoutSeconds * 1000)) else {
-        throw .timedOut
-      }
+      guard let count = try pipe.readAvailable(into: buffer, timeoutMilliseconds: Int32(timeoutSeconds * 1000))
+      else { throw .timedOut }
       if count == 0 { return bytes }
       bytes += buffer[..<count]
     }

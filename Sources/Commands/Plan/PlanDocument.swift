@@ -116,8 +116,7 @@ extension PlanDocument {
     var page = HTMLPage(title: title)
     page.add("p", written)
     for section in sections {
-      page.add(
-        "h\(section.level + 1)", section.title, attributes: section.beginsPage ? " class=\"page\"" : "")
+      page.add("h\(section.level + 1)", section.title, attributes: section.beginsPage ? " class=\"page\"" : "")
       for block in section.blocks { Self.add(block.content, to: &page, picture: picture) }
     }
     return page.text
@@ -141,14 +140,14 @@ extension PlanDocument {
 // MARK: JSON
 
 extension PlanDocument.Block: Encodable {
-  private enum Key: CodingKey { case kind, text, items, rows, mark, measured }
-
   func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    func put(_ kind: String, text: String? = nil, items: [String]? = nil) throws {
-      try container.encode(kind, forKey: .kind)
-      try container.encodeIfPresent(text, forKey: .text)
-      try container.encodeIfPresent(items, forKey: .items)
+    func put(
+      _ kind: String, text: String? = nil, items: [String]? = nil, rows: [[String]]? = nil,
+      mark: PlanDocument.Mark? = nil
+    ) throws {
+      try encoder.encode([
+        "kind": kind, "text": text, "items": items, "rows": rows, "mark": mark, "measured": isMeasured,
+      ])
     }
     switch content {
     case .text(let text): try put("text", text: text)
@@ -156,24 +155,14 @@ extension PlanDocument.Block: Encodable {
     case .steps(let items): try put("steps", items: items)
     case .commands(let lines): try put("commands", items: lines)
     case .address(let address): try put("address", text: address)
-    case .table(let rows):
-      try put("table")
-      try container.encode(rows, forKey: .rows)
-    case .mark(let mark, let text):
-      try put("mark", text: text)
-      try container.encode(mark, forKey: .mark)
+    case .table(let rows): try put("table", rows: rows)
+    case .mark(let mark, let text): try put("mark", text: text, mark: mark)
     }
-    try container.encode(isMeasured, forKey: .measured)
   }
 }
 
 extension PlanDocument.Section: Encodable {
-  private enum Key: CodingKey { case level, title, blocks }
-
   func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(level, forKey: .level)
-    try container.encode(title, forKey: .title)
-    try container.encode(blocks, forKey: .blocks)
+    try encoder.encode(["level": level, "title": title, "blocks": blocks])
   }
 }

@@ -52,16 +52,14 @@ struct PlanFacts {
     var resticAddress = ""
     /// The login that its server wants.
     var login: Login?
-    var region: String?
-    var location: String?
+    var region, location: String?
     /// `nil` for this machine.
     var host: String?
     /// The mounted device and its place, for a copy on this machine in another file system than that of the root.
     var mount: (device: String, point: String)?
     /// True for a copy on this machine in the file system of the root.
     var isOnSystemDisk = false
-    var newest: Int64?
-    var verified: Int64?
+    var newest, verified: Int64?
     var damaged = 0
     /// The last drill of a sample from this copy.
     var drill: Drill?
@@ -87,9 +85,7 @@ struct PlanFacts {
   var version: String
   /// The name of the machine's system, such as `Debian GNU/Linux 12 (bookworm)`.
   var system: String?
-  var configuration: String
-  var repository: String
-  var label: String
+  var configuration, repository, label: String
   var plan = PlanConfiguration()
   var sources: [Source] = []
   var databases: [Database] = []
@@ -98,6 +94,5 @@ struct PlanFacts {
   var blindSpots: [String] = []
   /// A verification or drill is outdated after so many seconds.
   var freshWithin: Int64 = 90 * 86_400
-  var printed: Record?
-  var tested: Record?
+  var printed, tested: Record?
 }

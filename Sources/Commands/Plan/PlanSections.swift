@@ -33,8 +33,7 @@ extension PlanDocument {
     if tested.digest == digest(of: facts) {
       add(.text("The commands were tested on \(dayText(tested.time))\(by)."), isMeasured: true)
     } else {
-      add(
-        .mark(.outdated, "the plan changed since the test on \(dayText(tested.time))\(by)."), isMeasured: true)
+      add(.mark(.outdated, "the plan changed since the test on \(dayText(tested.time))\(by)."), isMeasured: true)
     }
   }
 
@@ -64,10 +63,7 @@ extension PlanDocument {
 
   private mutating func addCopies(_ facts: PlanFacts) {
     begin("The copies")
-    add(
-      .table(
-        [["Copy", "Form", "Place"]]
-          + facts.copies.map { [$0.name, $0.form, $0.location ?? "NOT STATED"] }))
+    add(.table([["Copy", "Form", "Place"]] + facts.copies.map { [$0.name, $0.form, $0.location ?? "NOT STATED"] }))
     add(
       .table(
         [["Copy", "Newest known snapshot", "Everything verified since", "Last drill"]]
@@ -99,9 +95,7 @@ extension PlanDocument {
     var packages = ["ca-certificates", "openssh-client"] + (isEncrypted ? ["restic"] : [])
     for package in programs where !packages.contains(package) { packages.append(package) }
     add(.commands(["apt-get update", PlanCommands.line(["apt-get", "install", "-y"] + packages)]))
-    add(
-      .text(
-        "Bring the package of treering to the machine, of the version above or a newer one, and install it:"))
+    add(.text("Bring the package of treering to the machine, of the version above or a newer one, and install it:"))
     add(.commands(["apt-get install -y ./treering_*.deb", "treering --version"]))
     if isEncrypted { add(.text("Without treering, an encrypted copy can be restored by restic alone.")) }
   }
@@ -225,8 +219,7 @@ extension PlanDocument {
       add(.mark(.notMeasured, "no snapshot has a dump of it, so its content is not known."), isMeasured: true)
     }
     if let seconds = copy.drill?.databases[database.name], let time = copy.drill?.time {
-      add(
-        .text("In the drill of \(dayText(time)) it was loaded in \(durationText(seconds))."), isMeasured: true)
+      add(.text("In the drill of \(dayText(time)) it was loaded in \(durationText(seconds))."), isMeasured: true)
     }
   }
 

@@ -22,9 +22,8 @@ struct LogPush {
   /// An archive that cannot be opened or a damaged log does not keep the others back. The first such failure is thrown at
   /// the end.
   func work(to target: RemoteTarget) throws -> LogPushAnswer {
-    guard target.restic == nil else {
-      throw Failure(.usage, "\(target.name): a repository of restic's format keeps no logs of databases")
-    }
+    guard target.restic == nil
+    else { throw Failure(.usage, "\(target.name): a repository of restic's format keeps no logs of databases") }
     var answer = LogPushAnswer(remote: target.name)
     var failures: [Failure] = []
     let connection = try Connection(options: target.options)

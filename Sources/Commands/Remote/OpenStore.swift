@@ -102,9 +102,8 @@ extension CommonOptions {
 extension SnapshotStore {
   /// The advice to run a command that changes the repository, which works only on its own machine.
   func remedy(_ command: String) -> String {
-    guard local == nil, case .ssh(_, let host, _, let there)? = try? RemoteAddress(path) else {
-      return "run: \(advice(command))"
-    }
+    guard local == nil, case .ssh(_, let host, _, let there)? = try? RemoteAddress(path)
+    else { return "run: \(advice(command))" }
     return "run at \(displayName(host)): \(commandLine(command, repository: there))"
   }
 }

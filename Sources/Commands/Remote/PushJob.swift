@@ -36,9 +36,8 @@ struct PushJob {
 
   /// Throws if the remote is this repository itself.
   func refuseItself(at connection: Connection) throws(Failure) {
-    guard !connection.servesSameRepository(as: repository) else {
-      throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
-    }
+    guard !connection.servesSameRepository(as: repository)
+    else { throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one") }
   }
 
   /// Pushes a snapshot. With `isPartOfAll`, the newest snapshot at the remote is not looked for.
@@ -161,13 +160,11 @@ func speedUp(of treeBytes: UInt64, sent: UInt64) -> String {
 
 /// The document of `push --json`.
 struct PushAnswer: Encodable {
-  let remote: String
-  let snapshot: String
+  let remote, snapshot: String
   var base: String?
   /// `sent`, `there` (already present), `would_send`, or `failed`.
   let result: String
-  let bytesSent: UInt64
-  let bytesReceived: UInt64
+  let bytesSent, bytesReceived: UInt64
   var bytesOfTree: UInt64 = 0
   var entriesChanged: UInt64 = 0
   var filesLinked: UInt64 = 0

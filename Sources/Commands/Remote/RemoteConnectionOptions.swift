@@ -66,8 +66,7 @@ struct StorageOptions: ParsableArguments {
 
 /// The place of the password of a repository of restic's format.
 struct PasswordOptions: ParsableArguments {
-  @Option(
-    help: ArgumentHelp("The file with the password of a repository of restic's format.", valueName: "file"))
+  @Option(help: ArgumentHelp("The file with the password of a repository of restic's format.", valueName: "file"))
   var passwordFile: PathArgument?
 
   @Option(

@@ -79,18 +79,14 @@ struct ResticRemoval {
 /// The document of `rotate --json` and `delete --json` for a repository of restic's format.
 struct RemoteRemovalAnswer: Encodable {
   struct Item: Encodable {
-    let snapshot: String
-    let time: String
+    let snapshot, time: String
     let expires: Bool
     let reasons: [String]
   }
   let dryRun: Bool
   let snapshots: [Item]
-  let expired: Int
-  let packsRemoved: Int
-  let packsRepacked: Int
-  let bytesRemoved: UInt64
-  let bytesWritten: UInt64
+  let expired, packsRemoved, packsRepacked: Int
+  let bytesRemoved, bytesWritten: UInt64
 
   init(dryRun: Bool, all: [JudgedSnapshot], result: RemovalResult) {
     self.dryRun = dryRun

@@ -31,9 +31,8 @@ struct StorageAccess {
         hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name their file: see credentials_file in "
           + "treering.toml(5)")
     }
-    guard let key = values["aws_access_key_id"], let secret = values["aws_secret_access_key"] else {
-      throw Failure(.usage, "\(place) lacks aws_access_key_id or aws_secret_access_key")
-    }
+    guard let key = values["aws_access_key_id"], let secret = values["aws_secret_access_key"]
+    else { throw Failure(.usage, "\(place) lacks aws_access_key_id or aws_secret_access_key") }
     return S3Credentials(accessKey: key, secretKey: secret, sessionToken: values["aws_session_token"])
   }
 
@@ -44,9 +43,8 @@ struct StorageAccess {
       return (user, environment("RESTIC_REST_PASSWORD") ?? "")
     }
     guard let (values, place) = try values(of: file, profileVariable: nil) else { return nil }
-    guard let user = values["username"], let password = values["password"] else {
-      throw Failure(.usage, "\(place) lacks username or password")
-    }
+    guard let user = values["username"], let password = values["password"]
+    else { throw Failure(.usage, "\(place) lacks username or password") }
     return (user, password)
   }
 

@@ -14,10 +14,7 @@ struct BackupReport: Encodable {
   }
 
   struct Runs: Encodable, Equatable {
-    let total: Int
-    let done: Int
-    let warnings: Int
-    let failed: Int
+    let total, done, warnings, failed: Int
     let longestSeconds: Double?
   }
 
@@ -57,8 +54,7 @@ struct BackupReport: Encodable {
   }
 
   struct Disk: Encodable {
-    let bytesFree: UInt64?
-    let bytesTotal: UInt64?
+    let bytesFree, bytesTotal: UInt64?
     let bytesCopiedPerDay: UInt64
     /// `nil` if it is not known or more than ten years away.
     let fullOn: Time?
@@ -66,9 +62,7 @@ struct BackupReport: Encodable {
 
   struct Copy: Encodable {
     let copy: String
-    let newest: Time?
-    let verifiedSince: Time?
-    let partVerified: Time?
+    let newest, verifiedSince, partVerified: Time?
     /// True if everything was verified within `verify_within`.
     let isVerified: Bool
   }
@@ -79,8 +73,7 @@ struct BackupReport: Encodable {
       let seconds: Double
     }
     let time: Time
-    let name: String
-    let result: String
+    let name, result: String
     let elapsedSeconds: Double
     let copies: [Copy]
   }
@@ -91,16 +84,12 @@ struct BackupReport: Encodable {
       let remedy: String?
     }
     let isWell: Bool
-    let copies: Int
-    let media: Int
-    let offSite: Int
+    let copies, media, offSite: Int
     let short: [Line]
   }
 
-  let host: String
-  let repository: String
-  let begin: Time
-  let end: Time
+  let host, repository: String
+  let begin, end: Time
   let runs: Runs
   let troubles: [Trouble]
   /// From the first day of the period to the last.
@@ -110,8 +99,7 @@ struct BackupReport: Encodable {
   let snapshots: Int
   let disk: Disk
   let copies: [Copy]
-  let partsVerified: Int?
-  let partsTotal: Int?
+  let partsVerified, partsTotal: Int?
   let drills: [Drill]
   let audit: AuditPart
 }

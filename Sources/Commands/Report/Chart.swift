@@ -16,8 +16,7 @@ struct Chart {
   let title: String
   /// The figures in words, for those who do not see the picture.
   let description: String
-  let begin: Int64
-  let end: Int64
+  let begin, end: Int64
 
   // The picture's size in its own units, and the area of the lines in it.
   private static let (width, height) = (440.0, 200.0)

@@ -63,15 +63,13 @@ extension AuditCollection {
 private struct ReportLine: Decodable {
   struct Taken: Decodable {
     let snapshot: String
-    let filesCopied: UInt64
-    let bytesCopied: UInt64
+    let filesCopied, bytesCopied: UInt64
   }
   /// `run` has its snapshot below this key, and `snapshot` below the other one.
   private struct OfRun: Decodable { let snapshot: Taken }
   private struct OfSnapshot: Decodable { let result: Taken }
 
-  let time: String
-  let command: String
+  let time, command: String
   let exitStatus: Int32
   let error: String?
   let elapsedSeconds: Double?

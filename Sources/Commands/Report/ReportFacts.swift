@@ -15,16 +15,14 @@ struct ReportFacts {
   struct Snapshot {
     var name: String
     var time: Int64
-    var filesCopied: UInt64
-    var bytesCopied: UInt64
+    var filesCopied, bytesCopied: UInt64
     /// The bytes of each source.
     var sizes: [String: UInt64] = [:]
   }
 
   struct Drill {
     var time: Int64
-    var name: String
-    var result: String
+    var name, result: String
     var elapsedSeconds: Double
     /// The seconds from the connection to the last file and database, by copy.
     var copies: [(name: String, seconds: Double)]
@@ -38,16 +36,13 @@ struct ReportFacts {
     var partVerified: Int64?
   }
 
-  var host: String
-  var repository: String
-  var begin: Int64
-  var now: Int64
+  var host, repository: String
+  var begin, now: Int64
   var runs: [Run] = []
   var snapshots: [Snapshot] = []
   /// The times of the members of each set that has some.
   var sets: [(name: String, times: [Int64])] = []
-  var bytesFree: UInt64?
-  var bytesTotal: UInt64?
+  var bytesFree, bytesTotal: UInt64?
   var bytesCopiedPerDay: UInt64 = 0
   var copies: [Copy] = []
   /// The parts of the repository that were verified in time, and all parts; `nil` if no part ever was.

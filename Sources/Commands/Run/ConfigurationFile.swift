@@ -85,9 +85,8 @@ struct ConfigurationFile {
         path: path,
         hint: "chown \(user) and chmod go-w it")
     }
-    guard let valid = String(validating: text, as: UTF8.self) else {
-      throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8", path: path)
-    }
+    guard let valid = String(validating: text, as: UTF8.self)
+    else { throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8", path: path) }
     func sentence(_ error: SettingsError) -> String {
       let place = error.line.map { ":\($0)" + (error.column.map { ":\($0)" } ?? "") } ?? ""
       return "\(displayName(path))\(place): \(error.message)"

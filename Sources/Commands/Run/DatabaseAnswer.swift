@@ -4,12 +4,10 @@ internal import Repository
 
 /// A database of a snapshot, in JSON.
 struct DatabaseAnswer: Encodable {
-  let name: String
-  let kind: String
+  let name, kind: String
   /// False if the snapshot has no dump of it.
   let dumped: Bool
-  let began: String
-  let ended: String
+  let began, ended: String
   /// The server's own text for the moment of the dump; `nil` if there is none.
   let point: String?
   /// The parts that the dump lacks; `nil` for a complete one.

@@ -15,8 +15,7 @@ extension ExpectedDatabase {
 
 /// A finished dump: a complete directory of regular files and directories.
 struct FinishedDump {
-  var began: Timestamp
-  var ended: Timestamp
+  var began, ended: Timestamp
   /// See `DatabaseRecord.point`.
   var point: [UInt8] = []
   /// The parts that the dump does not have, or not consistently; a sentence each.

@@ -31,9 +31,7 @@ struct DatabaseJudge {
   }
 
   /// The logs that only dumps before the newest one lack.
-  private func note(
-    of logs: DatabaseLogs.State?, for expected: ExpectedDatabase, newest: SnapshotName
-  ) -> String? {
+  private func note(of logs: DatabaseLogs.State?, for expected: ExpectedDatabase, newest: SnapshotName) -> String? {
     guard let logs, logs.newestIsWhole, let gap = logs.missing.first else { return nil }
     return "\(lackText(of: logs, from: gap, for: expected)); this concerns the dumps before \(newest) alone, and ends "
       + "when their snapshots expire"
@@ -49,9 +47,8 @@ struct DatabaseJudge {
 
   private func dumpProblem(of expected: ExpectedDatabase) -> (state: String, finding: String?) {
     let name = displayName(expected.name)
-    guard let good = expected.newestGood(in: facts.list, damaged: facts.damaged) else {
-      return ("never", "there is no good dump of the database \(name)")
-    }
+    guard let good = expected.newestGood(in: facts.list, damaged: facts.damaged)
+    else { return ("never", "there is no good dump of the database \(name)") }
     let age = now.seconds - good.dump.began.seconds
     if age < 0 { return ("future", "the newest dump of the database \(name), in \(good.snapshot), is from the future") }
     // With logs the data is as old as the newest one, and not as the dump.

@@ -12,9 +12,8 @@ extension LogArchive {
       control = try data.directory(Array("global".utf8).span).descriptor.openToRead(Array("pg_control".utf8).span)
         .read(at: 0, count: 8)
     } catch { throw .writing("read global/pg_control for the archive", at: path, because: error) }
-    guard let known = try systemIdentifier(), let found = SystemIdentifier(controlFile: control), known != found else {
-      return
-    }
+    guard let known = try systemIdentifier(), let found = SystemIdentifier(controlFile: control), known != found
+    else { return }
     throw Failure(
       .refused,
       "the archive \(displayName(path)) has the log of another server: its system identifier is \(known), and that of the "
@@ -111,6 +110,7 @@ struct DatabaseLogs {
     var problem: String?
   }
 
+  /// The state for the bases of all snapshots.
   func state(for bases: [BaseBackup]) throws(Failure) -> State {
     let plan = plan(for: bases)
     var state = State(newest: plan.newest.map(name(of:)))

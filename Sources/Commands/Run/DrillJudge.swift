@@ -13,8 +13,7 @@ extension RepositoryState {
     let ageSeconds: Int64?
     /// The time of the recovery, the objective, and the age of the data; `nil` if not measured or not stated.
     let totalSeconds: Double?
-    let rtoSeconds: Int64?
-    let dataAgeSeconds: Int64?
+    let rtoSeconds, dataAgeSeconds: Int64?
     /// `well`, `failed`, `slow`, `late` or `never`.
     let state: String
   }

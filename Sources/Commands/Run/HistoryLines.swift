@@ -44,8 +44,7 @@ struct RotationLine: HistoryLine {
   let command: String
   var expired: [String] = []
   var freedBytes: UInt64?
-  var obstacle: String?
-  var error: String?
+  var obstacle, error: String?
   var exitStatus = ExitStatus.done.code
 }
 
@@ -62,9 +61,7 @@ struct ReceptionLine: HistoryLine {
   let time: String
   let command = "receive"
   let snapshot: String
-  let bytesReceived: UInt64
-  let filesLinked: UInt64
-  let filesCopied: UInt64
+  let bytesReceived, filesLinked, filesCopied: UInt64
   let exitStatus: Int32
   let error: String?
   let elapsedSeconds: Double
@@ -88,9 +85,7 @@ struct VerificationLine: HistoryLine {
   /// The number of verified snapshots, then the number of existing ones.
   let snapshots: Int
   let ofSnapshots: Int
-  let entries: UInt64
-  let bytesRead: UInt64
-  let problems: UInt64
+  let entries, bytesRead, problems: UInt64
   let exitStatus: Int32
   var error: String?
   /// The remote of a repair, by its name or the recorded form of its address.
@@ -119,16 +114,13 @@ struct AuditLine: HistoryLine {
   let error: String?
   /// The numbers of findings that fall short, of copies that count, of media, and of copies elsewhere.
   let short: Int
-  let copies: Int
-  let media: Int
-  let offSite: Int
+  let copies, media, offSite: Int
 }
 
 /// The document of `snapshot --json`.
 struct SnapshotAnswer: Encodable {
   struct NamedWarning: Encodable {
-    let path: String
-    let message: String
+    let path, message: String
 
     init(_ warning: Warning) {
       path = displayName(warning.path)
@@ -139,20 +131,8 @@ struct SnapshotAnswer: Encodable {
   let previous: String?
   let sequence: UInt64
   let outcome: String
-  let entries: UInt64
-  let files: UInt64
-  let directories: UInt64
-  let bytes: UInt64
-  let filesLinked: UInt64
-  let filesMoved: UInt64
-  let filesCopied: UInt64
-  let filesCloned: UInt64
-  let linkLimits: UInt64
-  let bytesCopied: UInt64
-  let bytesRead: UInt64
-  let filesVanished: UInt64
-  let catalogOnly: UInt64
-  let directoriesSkipped: UInt64
+  let entries, files, directories, bytes, filesLinked, filesMoved, filesCopied, filesCloned: UInt64
+  let linkLimits, bytesCopied, bytesRead, filesVanished, catalogOnly, directoriesSkipped: UInt64
   let excluded: UInt64
   let sources: [String]
   /// Sources that were requested but are not in the snapshot.
@@ -164,8 +144,7 @@ struct SnapshotAnswer: Encodable {
   let elapsedSeconds: Double
   /// The remote of a snapshot without a local repository, and the bytes on the wire; otherwise `nil`.
   var remote: String?
-  var bytesSent: UInt64?
-  var bytesReceived: UInt64?
+  var bytesSent, bytesReceived: UInt64?
 }
 
 extension SnapshotAnswer {
@@ -221,10 +200,7 @@ protocol RunReport: Encodable {
 /// The figures of a snapshot for the metrics.
 struct SnapshotFigures: Codable {
   let snapshot: String
-  let entries: UInt64
-  let bytes: UInt64
-  let bytesCopied: UInt64
-  let warnings: UInt64
+  let entries, bytes, bytesCopied, warnings: UInt64
 }
 
 /// The document of `run --json`, and a line of the history.
@@ -233,8 +209,7 @@ struct RunAnswer: HistoryLine, RunReport {
   var command = "run"
   var runID: String
   let startedBy = RunStarter.current()
-  let host: String
-  let repository: String
+  let host, repository: String
   /// `made`, `not_due`, `failed`, `refused` or `locked`.
   var result: String
   var exitStatus: Int32

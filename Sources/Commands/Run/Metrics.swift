@@ -14,8 +14,7 @@ typealias MeasuredRepository = (path: String, state: RepositoryState?, run: RunF
 /// Atomically writes a file for the textfile collector of Prometheus' node exporter.
 func writeMetrics(of repositories: [MeasuredRepository], at now: Timestamp, to path: [UInt8]) throws(Failure) {
   // The collector reads only names that end with .prom, and not the temporary file.
-  try replaceFile(
-    at: path, with: metricsText(of: repositories, at: now), mode: 0o644, purpose: "write the metrics")
+  try replaceFile(at: path, with: metricsText(of: repositories, at: now), mode: 0o644, purpose: "write the metrics")
 }
 
 /// The states in the text format of Prometheus. Figures of the last snapshot are there only after a run that took one.

@@ -44,9 +44,8 @@ func sourceProblem(at path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
 
 /// Checks that a label is the name of one directory.
 func checkedLabel(_ label: String) throws(Failure) -> Name {
-  guard let name = Name(argumentBytes(label)) else {
-    throw Failure(.usage, "--label takes the name of one directory, such as a host's name")
-  }
+  guard let name = Name(argumentBytes(label))
+  else { throw Failure(.usage, "--label takes the name of one directory, such as a host's name") }
   return name
 }
 

@@ -4,8 +4,7 @@ internal import Settings
 /// The runs that a repository's history records.
 struct PastRuns {
   struct Run: Codable {
-    let time: String
-    let command: String
+    let time, command: String
     let exitStatus: Int32
     let error: String?
   }
@@ -27,9 +26,7 @@ struct PastRuns {
     let time: String
     /// `nil` for everything in the verified snapshots.
     let part: String?
-    let snapshots: Int
-    let ofSnapshots: Int
-    let problems: Int
+    let snapshots, ofSnapshots, problems: Int
     let exitStatus: Int32
     let repairFrom: String?
     /// The snapshots that the repair left damaged.
@@ -40,16 +37,12 @@ struct PastRuns {
     let time: String
     /// The number of findings that fall short.
     let short: Int
-    let copies: Int
-    let media: Int
-    let offSite: Int
+    let copies, media, offSite: Int
   }
 
   /// The result of a drill: `passed`, `warnings` or `failed`.
   struct Drill: Codable {
-    let time: String
-    let name: String
-    let result: String
+    let time, name, result: String
     let elapsedSeconds: Double
   }
 

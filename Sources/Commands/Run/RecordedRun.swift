@@ -4,27 +4,23 @@ internal import Model
 struct RecordedRun: Decodable {
   struct Snapshot: Decodable {
     struct Warning: Decodable {
-      let path: String
-      let message: String
+      let path, message: String
     }
     struct Database: Decodable {
       let name: String
       let dumped: Bool
       let began: String
     }
-    let snapshot: String
-    let outcome: String
+    let snapshot, outcome: String
     let sources: [String]?
     let databases: [Database]?
     let warningsNamed: [Warning]?
   }
   struct Step: Decodable {
-    let step: String
-    let outcome: String
+    let step, outcome: String
   }
 
-  let time: String
-  let command: String
+  let time, command: String
   let startedBy: String?
   let steps: [Step]?
   let snapshot: Snapshot?

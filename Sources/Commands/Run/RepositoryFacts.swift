@@ -79,8 +79,7 @@ extension Repository {
 
 /// A source that should have snapshots.
 struct ExpectedSource {
-  let label: [UInt8]
-  let path: [UInt8]
+  let label, path: [UInt8]
   /// True if the source is on another host, which the label names.
   var isOnHost = false
   var isOptional = false
@@ -138,8 +137,7 @@ struct ExpectedSource {
 
 /// A database that should have dumps.
 struct ExpectedDatabase {
-  let name: [UInt8]
-  let kind: [UInt8]
+  let name, kind: [UInt8]
   var isRequired = false
   /// The directory below which the dump is made; `nil` for the repository's own.
   var directory: [UInt8]?
@@ -258,9 +256,8 @@ extension ExpectedRemote {
 
 extension ExpectedRemote.Arrival {
   fileprivate init?(_ push: PastRuns.Push) {
-    guard let snapshot = SnapshotName(push.result.snapshot.utf8), let seconds = Moment.seconds(of: push.time) else {
-      return nil
-    }
+    guard let snapshot = SnapshotName(push.result.snapshot.utf8), let seconds = Moment.seconds(of: push.time)
+    else { return nil }
     self.init(snapshot: snapshot, seconds: seconds)
   }
 }

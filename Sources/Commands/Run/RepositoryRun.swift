@@ -14,8 +14,7 @@ struct RepositoryRun: Encodable {
     let error: String?
   }
 
-  let name: String
-  let repository: String
+  let name, repository: String
   /// As in `RunAnswer`, or `hung`.
   var result: String
   var exitStatus: Int32

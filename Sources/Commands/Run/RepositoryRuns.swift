@@ -86,9 +86,8 @@ final class RepositoryRuns: Sendable {
         guard let first = state.waiting.first else { return (nil, true) }
         let turnSeconds = Double(limits.timeoutSeconds) / Double(Self.turns)
         let busy = state.running.values.count { now - $0 < turnSeconds }
-        guard now - began >= first.afterSeconds, busy < limits.atOnce, busy == 0 || !isLoadHigh else {
-          return (nil, false)
-        }
+        guard now - began >= first.afterSeconds, busy < limits.atOnce, busy == 0 || !isLoadHigh
+        else { return (nil, false) }
         state.waiting.removeFirst()
         state.running[first.number] = now
         return (first.number, false)
@@ -155,9 +154,7 @@ private struct ChildOutput {
   private struct Message: Decodable {
     let level: MessageLevel
     let message: String
-    let path: String?
-    let pathBase64: String?
-    let hint: String?
+    let path, pathBase64, hint: String?
     let exitStatus: Int32?
   }
 
@@ -181,9 +178,7 @@ private struct ChildOutput {
     answer += try Self.available(in: child.output, waitMilliseconds: 0)
   }
 
-  private static func available(
-    in pipe: borrowing Descriptor, waitMilliseconds: Int32
-  ) throws(Errno) -> [UInt8] {
+  private static func available(in pipe: borrowing Descriptor, waitMilliseconds: Int32) throws(Errno) -> [UInt8] {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 1)
     defer { buffer.deallocate() }
     var bytes: [UInt8] = []

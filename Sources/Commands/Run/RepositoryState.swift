@@ -35,8 +35,7 @@ struct RepositoryState: Encodable {
   }
 
   struct Database: Encodable {
-    let database: String
-    let kind: String
+    let database, kind: String
     /// The newest snapshot with a dump, and the time at which this dump began.
     let newestGood: String?
     let time: String?
@@ -56,8 +55,7 @@ struct RepositoryState: Encodable {
   }
 
   struct Part: Encodable {
-    let part: String
-    let time: String
+    let part, time: String
   }
 
   let repository: String
@@ -80,8 +78,7 @@ struct RepositoryState: Encodable {
   /// The reason that nothing expires, with its start if rotation is held.
   let rotationHeld: String?
   let damagedSnapshots: [String]
-  let bytesFree: UInt64
-  let bytesTotal: UInt64
+  let bytesFree, bytesTotal: UInt64
   /// The recent daily average of bytes that snapshots copied.
   let bytesCopiedPerDay: UInt64
   let lastVerified: String?
@@ -266,9 +263,8 @@ private struct Judge {
   func keyReminder(_ expected: ExpectedRemote) -> String? {
     guard let limit = expected.keyTestSeconds else { return nil }
     let advice = "prove it with: treering key test -r \(expected.name)"
-    guard let last = expected.lastKeyTest else {
-      return "the password of \(expected.name) that is kept elsewhere was never proved; \(advice)"
-    }
+    guard let last = expected.lastKeyTest
+    else { return "the password of \(expected.name) that is kept elsewhere was never proved; \(advice)" }
     let age = now.seconds - last.seconds
     guard age > limit else { return nil }
     return "the password of \(expected.name) that is kept elsewhere was proved \(durationText(Double(age))) ago; "
@@ -296,9 +292,8 @@ private struct Judge {
     // A period has a part each. A machine that is off at night may be late by less than a period.
     let limit = settings.map { 2 * $0.everySeconds }
     guard let last = lastVerified else {
-      guard let settings, let limit, now.seconds - oldest > limit else {
-        return ([], ["nothing was verified yet; verify all with: \(facts.advice("verify"))"])
-      }
+      guard let settings, let limit, now.seconds - oldest > limit
+      else { return ([], ["nothing was verified yet; verify all with: \(facts.advice("verify"))"]) }
       return (["nothing was verified yet, and a part should be every \(periodText(settings.everySeconds))"], [])
     }
     if let settings, let limit, now.seconds - last > limit {
@@ -324,9 +319,8 @@ private struct Judge {
 
   private var sourceDiskNotes: [String] {
     let sources = facts.sourcesOnSameDisk.map { displayName($0) }
-    guard !sources.isEmpty, !expectations.remotes.contains(where: { $0.arrival != nil && !$0.isOnSameDisk }) else {
-      return []
-    }
+    guard !sources.isEmpty, !expectations.remotes.contains(where: { $0.arrival != nil && !$0.isOnSameDisk })
+    else { return [] }
     let shown = sources.count > 3 ? "\(sources[0]) and \(sources.count - 1) more" : sources.joined(separator: ", ")
     return [
       "the repository is on the same disk as \(shown), and no remote elsewhere has a copy: this disk's end loses both"

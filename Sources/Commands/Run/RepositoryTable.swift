@@ -63,8 +63,7 @@ struct RepositoryTable {
   /// The document of `status --json` for several repositories.
   struct Answer: Encodable {
     struct Failed: Encodable {
-      let repository: String
-      let error: String
+      let repository, error: String
     }
     let isWell: Bool
     let repositories: [RepositoryState]

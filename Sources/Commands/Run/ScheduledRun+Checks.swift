@@ -12,9 +12,8 @@ extension ScheduledRun {
 
   /// Verifies the part that is due. Another run may be at it.
   func verifyPart(of repository: Repository) {
-    guard direct == nil, let settings = file.settings.verification, CurrentProcess.rememberedSignal == nil else {
-      return
-    }
+    guard direct == nil, let settings = file.settings.verification, CurrentProcess.rememberedSignal == nil
+    else { return }
     let began = Clock.monotonic()
     var step = "verify"
     do {
@@ -55,9 +54,8 @@ extension ScheduledRun {
       Console.complain(of: failure, status: status)
       note(step, outcome: status == .warnings ? .warnings : .failed, since: began, message: failure.description)
       // Damage matters more than a push that failed.
-      guard status != .warnings, [.done, .warnings, .remote].contains(ExitStatus(code: answer.exitStatus)) else {
-        return
-      }
+      guard status != .warnings, [.done, .warnings, .remote].contains(ExitStatus(code: answer.exitStatus))
+      else { return }
       answer.exitStatus = status.code
       answer.error = failure.description
     }

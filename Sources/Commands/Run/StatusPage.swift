@@ -107,9 +107,8 @@ struct StatusPage {
   }
 
   private var verification: String {
-    guard let last = state.lastVerification else {
-      return state.verifiedParts.last.map { "part \($0.part) at \(Self.local($0.time))" } ?? "never"
-    }
+    guard let last = state.lastVerification
+    else { return state.verifiedParts.last.map { "part \($0.part) at \(Self.local($0.time))" } ?? "never" }
     let extent =
       last.ofSnapshots == 0
       ? "when there was no snapshot"

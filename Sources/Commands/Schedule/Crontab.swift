@@ -40,9 +40,8 @@ struct Crontab {
     let result = try tool.result()
     if result.end == .exited(0) { return Crontab(text: result.output) }
     // Any other failure may hide a crontab, which would be lost.
-    guard result.errors.contains(where: { displayName($0).contains("no crontab for") }) else {
-      throw tool.failure(of: result)
-    }
+    guard result.errors.contains(where: { displayName($0).contains("no crontab for") })
+    else { throw tool.failure(of: result) }
     return Crontab(text: [])
   }
 

@@ -14,8 +14,7 @@ func plain(_ path: [UInt8]) throws(Failure) -> String {
 
 /// The hourly job, in the forms of cron and of systemd.
 struct ScheduledJob {
-  let program: String
-  let config: String
+  let program, config: String
   /// True for a system job. An ordinary user's job is a user job, because root would not use that user's configuration.
   let isForSystem: Bool
   /// The repositories; none if the configuration that names them is not known.
@@ -127,9 +126,7 @@ struct ScheduledJob {
 
   /// The names of the units, and their texts.
   var units: [(name: String, text: String)] {
-    [
-      ("treering.service", service), ("treering-failure.service", failureService), ("treering.timer", timer),
-    ]
+    [("treering.service", service), ("treering-failure.service", failureService), ("treering.timer", timer)]
   }
 
   /// The output of `schedule --systemd`.

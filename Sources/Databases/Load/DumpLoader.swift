@@ -108,9 +108,7 @@ protocol DumpLoading {
 
 extension LoadOptions {
   /// The steps for databases on a server that has `present`. `longest` is the longest name in bytes.
-  func steps(
-    for databases: [[UInt8]], among present: [[UInt8]: LoadStep.State], longest: Int
-  ) -> [LoadStep] {
+  func steps(for databases: [[UInt8]], among present: [[UInt8]: LoadStep.State], longest: Int) -> [LoadStep] {
     var taken = Set(present.keys)
     return databases.map { database in
       let wanted = newName ?? database

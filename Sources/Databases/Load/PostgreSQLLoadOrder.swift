@@ -11,8 +11,7 @@ struct PostgreSQLLoadOrder {
   private(set) var lacks: [[UInt8]] = []
 
   private struct Object {
-    var line: ArraySlice<UInt8>
-    var id: ArraySlice<UInt8>
+    var line, id: ArraySlice<UInt8>
     /// The kind and what follows.
     var description: ArraySlice<UInt8>
     var needs: [ArraySlice<UInt8>] = []

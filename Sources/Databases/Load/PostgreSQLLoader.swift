@@ -156,9 +156,7 @@ struct PostgreSQLLoader: DumpLoading {
   }
 
   /// Gives the new database the name, and the present one another.
-  private func exchange(
-    _ new: [UInt8], with present: [UInt8], keptAs kept: [UInt8]
-  ) throws(DumpFailure) {
+  private func exchange(_ new: [UInt8], with present: [UInt8], keptAs kept: [UInt8]) throws(DumpFailure) {
     // Several statements of one call are one transaction.
     do throws(DumpFailure) {
       try run(Self.renaming(present, to: kept) + Array("; ".utf8) + Self.renaming(new, to: present))

@@ -71,9 +71,8 @@ extension ScratchServer {
   public func add(
     _ databases: [[UInt8]], of dump: Directory, at path: [UInt8], to other: ServedDatabase, queried: [UInt8]?
   ) throws(DumpFailure) -> ServedDatabase {
-    guard let connection = other.connection else {
-      throw DumpFailure(name: database.name, reason: "the other database has no server")
-    }
+    guard let connection = other.connection
+    else { throw DumpFailure(name: database.name, reason: "the other database has no server") }
     let loaded = try load(databases, of: dump, at: path, into: connection)
     let result = Result(server: other.result.server, databases: databases.count, warnings: loaded.warnings)
     return served(result, by: other, at: connection, queried: queried ?? Self.first(of: databases))

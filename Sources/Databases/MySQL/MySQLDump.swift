@@ -149,9 +149,8 @@ struct MySQLDump {
       }
       try writer.finish()
     } catch { throw failure ?? server.explained(error) }
-    guard writer.isComplete else {
-      throw DumpFailure(name: tools.name, reason: "the dump lacks its end marker, \"-- Dump completed\"")
-    }
+    guard writer.isComplete
+    else { throw DumpFailure(name: tools.name, reason: "the dump lacks its end marker, \"-- Dump completed\"") }
     return Self.place(in: writer.begin)
   }
 
@@ -159,9 +158,8 @@ struct MySQLDump {
   /// MASTER_LOG_POS=1641;` has.
   static func place(in text: [UInt8]) -> String? {
     let lines = text.split(separator: 10).map { String(decoding: $0, as: UTF8.self) }
-    guard let line = lines.first(where: { $0.hasPrefix("-- CHANGE ") && $0.contains("_LOG_FILE='") }) else {
-      return nil
-    }
+    guard let line = lines.first(where: { $0.hasPrefix("-- CHANGE ") && $0.contains("_LOG_FILE='") })
+    else { return nil }
     let parts = line.split(separator: "'", omittingEmptySubsequences: false)
     guard parts.count >= 3, let position = parts[2].split(separator: "=").last else { return nil }
     return "binary log \(displayName(parts[1].utf8)), position \(position.filter(\.isNumber))"

@@ -25,9 +25,7 @@ struct MySQLGrants {
       let isProc = grant.table.map { $0.elementsEqual("proc".utf8) } ?? true
       return holds && isProc && grant.database.map { $0.elementsEqual("mysql".utf8) } ?? true
     }
-    let privileges: Set = [
-      "EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE", "SHOW_ROUTINE", "SHOW CREATE ROUTINE",
-    ]
+    let privileges: Set = ["EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE", "SHOW_ROUTINE", "SHOW CREATE ROUTINE"]
     return seesAll ? [] : databases.filter { !has(privileges, on: $0) }
   }
 

@@ -6,8 +6,7 @@ internal import Settings
 struct MySQLServer {
   private let database: DatabaseConfiguration
   private let tools: Tools
-  let client: [UInt8]
-  let dumpProgram: [UInt8]
+  let client, dumpProgram: [UInt8]
   /// The options that the dump program knows.
   private let help: String
   /// The only option file that the programs read: options of another could leave rows out.

@@ -95,9 +95,7 @@ final class PrivateMySQLServer {
     func option(_ name: String, _ value: [UInt8]) -> [UInt8] { Array("--\(name)=".utf8) + value }
     let first = places.options.map { option("defaults-file", $0) } ?? Array("--no-defaults".utf8)
     return [server, first, option("datadir", places.data), temporaryFiles(in: places.data), option("socket", socket)]
-      + [
-        option("pid-file", socket + Array(".pid".utf8))
-      ]
+      + [option("pid-file", socket + Array(".pid".utf8))]
       + words("--skip-log-bin", "--skip-slave-start", "--event-scheduler=OFF")
   }
 

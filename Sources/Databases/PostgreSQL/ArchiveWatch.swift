@@ -6,8 +6,7 @@ internal import Synchronization
 struct ArchiveWait {
   static let limitSeconds: Int64 = 300
 
-  private var archived: Int64?
-  private var since: Int64?
+  private var archived, since: Int64?
 
   /// True if the backup has waited so long, and nothing was archived. `archived` is the server's count.
   mutating func isStuck(waiting: Bool, archived count: Int64, at seconds: Int64) -> Bool {

@@ -47,9 +47,8 @@ struct BackRestDump {
     try run("check")
     try run("backup", options: database.backupType.map { words("--type=\($0)") } ?? [])
     let (text, stanza) = try information()
-    guard stanza.status.code == 0, let last = stanza.backup.last, let first = stanza.backup.first else {
-      throw failure(of: stanza)
-    }
+    guard stanza.status.code == 0, let last = stanza.backup.last, let first = stanza.backup.first
+    else { throw failure(of: stanza) }
     // Both clocks are those of this machine, or of one that pgBackRest compares with it.
     guard last.timestamp.stop >= began - 60 else {
       throw DumpFailure(name: tools.name, reason: "pgBackRest's newest backup, \(last.label), is an older one")
@@ -88,9 +87,8 @@ struct BackRestDump {
 
   private func information() throws(DumpFailure) -> (text: [UInt8], stanza: Stanza) {
     let text = try run("info", options: words("--output=json"))
-    guard let stanza = try? JSONDecoder().decode([Stanza].self, from: Data(text)).first else {
-      throw DumpFailure(name: tools.name, reason: "pgbackrest info printed something unknown")
-    }
+    guard let stanza = try? JSONDecoder().decode([Stanza].self, from: Data(text)).first
+    else { throw DumpFailure(name: tools.name, reason: "pgbackrest info printed something unknown") }
     return (text, stanza)
   }
 

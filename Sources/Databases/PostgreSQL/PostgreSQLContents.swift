@@ -42,9 +42,7 @@ struct PostgreSQLContents {
     throw DumpFailure(name: name, reason: "the dump has no file \(displayName(directory.path + [slash] + lack))")
   }
 
-  private func ends(
-    _ file: [UInt8], with end: [UInt8], in directory: DumpDirectory
-  ) throws(DumpFailure) -> Bool {
+  private func ends(_ file: [UInt8], with end: [UInt8], in directory: DumpDirectory) throws(DumpFailure) -> Bool {
     try directory.attempt("read", at: directory.path + [slash] + file) { () throws(Errno) in
       let opened = try directory.directory.descriptor.openToRead(file.span)
       let size = try opened.status().size

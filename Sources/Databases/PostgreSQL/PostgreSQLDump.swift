@@ -31,9 +31,8 @@ struct PostgreSQLDump {
     try target.checkSpace(forBytes: chosen.reduce(0) { $0 + ($1.byteCount - min($1.byteCount, Self.newDatabaseBytes)) })
     try dumpGlobals(by: programs, withPasswords: facts.mayReadPasswords)
     for found in chosen {
-      guard let lacks = try lacks(of: found.name, isNamed: database.databases != nil, warnings: &result.warnings) else {
-        continue
-      }
+      guard let lacks = try lacks(of: found.name, isNamed: database.databases != nil, warnings: &result.warnings)
+      else { continue }
       try dump(found.name, without: lacks, by: programs, warnings: &result.warnings)
     }
     return result

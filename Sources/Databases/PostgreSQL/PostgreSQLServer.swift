@@ -58,9 +58,7 @@ struct PostgreSQLServer {
   }
 
   /// The rows of a query that has names of any bytes.
-  func rows(
-    _ query: [UInt8], fields: Int, in name: [UInt8], cleansUp: Bool = false
-  ) throws(DumpFailure) -> [Row] {
+  func rows(_ query: [UInt8], fields: Int, in name: [UInt8], cleansUp: Bool = false) throws(DumpFailure) -> [Row] {
     let command = words(
       "--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--field-separator-zero", "--record-separator-zero",
       "--no-password", "--set=ON_ERROR_STOP=1", "--command=SET search_path = pg_catalog")
@@ -116,9 +114,8 @@ struct PostgreSQLServer {
   func facts() throws(DumpFailure) -> Facts {
     let query = "SELECT current_setting('server_version_num'), has_table_privilege('pg_authid', 'SELECT')"
     let row = try rows(query, fields: 2, in: firstDatabase).first ?? []
-    guard let first = row.first, let version = Int(String(decoding: first, as: UTF8.self)) else {
-      throw DumpFailure(name: tools.name, reason: "the server does not tell its version")
-    }
+    guard let first = row.first, let version = Int(String(decoding: first, as: UTF8.self))
+    else { throw DumpFailure(name: tools.name, reason: "the server does not tell its version") }
     let place = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
     // Servers that only speak the protocol have no such log.
     let found = try? rows("SELECT \(place)", fields: 1, in: firstDatabase).first?.first

@@ -10,8 +10,7 @@ final class PrivatePostgreSQLServer {
   /// The major version.
   let version: Int
   private let tools: Tools
-  private let programs: [UInt8]
-  private let data: [UInt8]
+  private let programs, data: [UInt8]
   private let process: RunningServer
 
   /// Starts a server on `data`, which is an empty directory of the account, or has the files of a server.

@@ -6,8 +6,7 @@ internal import Posix
 /// WordPress leaves this mode by itself when the time in the file is ten minutes old. A file of another program, such as
 /// WordPress's own update, is never changed.
 public struct MaintenanceMode: Sendable {
-  private let path: [UInt8]
-  private let mark: [UInt8]
+  private let path, mark: [UInt8]
   private static let name = Array(".maintenance".utf8)
   private static let longestText = 4096
 

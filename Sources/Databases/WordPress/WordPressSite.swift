@@ -76,8 +76,7 @@ func isBelow(_ above: [UInt8], _ path: [UInt8]) -> Bool {
 func parent(of path: [UInt8]) -> [UInt8] { TreePath(parsing: path).dropLast().absolute }
 
 struct SiteFile {
-  let path: [UInt8]
-  let text: [UInt8]
+  let path, text: [UInt8]
   /// The name of the account that owns it; `nil` for this process's own.
   let owner: String?
   /// True if no user but this one and root can change it.
@@ -255,9 +254,8 @@ private struct SiteConstants {
 
   /// The account that runs the programs: root reads nothing for a server that another user may have named.
   private func account() throws(DumpFailure) -> String? {
-    guard settings.database.user == nil, CurrentProcess.effectiveUser == 0, let file else {
-      return settings.database.user
-    }
+    guard settings.database.user == nil, CurrentProcess.effectiveUser == 0, let file
+    else { return settings.database.user }
     if let owner = file.owner { return owner }
     guard file.isTrusted else {
       throw failure(

@@ -14,9 +14,7 @@ public struct AdoptableTree: Sendable {
 }
 
 /// The levels in rsnapshot's manual and in Debian's configuration.
-public let rsnapshotLevels = [
-  "hourly", "daily", "weekly", "monthly", "yearly", "alpha", "beta", "gamma", "delta",
-]
+public let rsnapshotLevels = ["hourly", "daily", "weekly", "monthly", "yearly", "alpha", "beta", "gamma", "delta"]
 
 /// Finds directories that have rsnapshot's names: a level and a number. The oldest comes first.
 public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -> [AdoptableTree] {

@@ -71,12 +71,10 @@ final class AdoptWork: TreeWork {
       try worker.listing.read(node.directory!.descriptor)
     } catch { throw failure(at: node, name: nil, words: "cannot be read: \(error)") }
     guard status.mount == mount else { throw failure(at: node, name: nil, words: "is a mount point; unmount it") }
-    guard worker.listing.refusedNames == 0 else {
-      throw failure(at: node, name: nil, words: "has names longer than 255 bytes")
-    }
-    guard attributes.bytes.count <= AttributeBlock.maximumBytes else {
-      throw failure(at: node, name: nil, words: PlacedFiles.tooManyAttributes.words)
-    }
+    guard worker.listing.refusedNames == 0
+    else { throw failure(at: node, name: nil, words: "has names longer than 255 bytes") }
+    guard attributes.bytes.count <= AttributeBlock.maximumBytes
+    else { throw failure(at: node, name: nil, words: PlacedFiles.tooManyAttributes.words) }
     node.status = status
     let encoder = RecordEncoder()
     node.encoder = encoder
@@ -133,9 +131,8 @@ final class AdoptWork: TreeWork {
 
   func leave(_ node: Node, with worker: AdoptWorker) throws {
     guard let encoder = node.encoder, let status = node.status, let directory = node.directory else { return }
-    guard let now = try? directory.descriptor.status(), now.isSameState(as: status) else {
-      throw failure(at: node, name: nil, words: "changed while it was read; is rsnapshot at work?")
-    }
+    guard let now = try? directory.descriptor.status(), now.isSameState(as: status)
+    else { throw failure(at: node, name: nil, words: "changed while it was read; is rsnapshot at work?") }
     for child in node.children {
       let name = child.name
       if let subtree = child.result { encoder.append(name.span, subtree) }

@@ -111,9 +111,8 @@ final class PlacedFiles: Sendable {
   ) throws(Errno) -> ContentDigest {
     do throws(CopyError) {
       let pass = try reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
-      guard pass.byteCount == status.size, let after = try? file.status(), after.isSameState(as: status) else {
-        throw CopyError.reading(.staleHandle)
-      }
+      guard pass.byteCount == status.size, let after = try? file.status(), after.isSameState(as: status)
+      else { throw CopyError.reading(.staleHandle) }
       return pass.digest
     } catch { throw error.errno }
   }

@@ -178,8 +178,7 @@ final class FileReader {
     } else {
       var tail: UInt64 = 0
       while position < byteCount {
-        let start: UInt64
-        let end: UInt64
+        let start, end: UInt64
         do throws(Errno) {
           guard let data = try source.seekData(from: position), data < byteCount else {
             // Only a hole is left up to the end, unless the file has shrunk meanwhile.

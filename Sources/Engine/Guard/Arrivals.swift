@@ -67,9 +67,8 @@ private func examine(
     return try cannotCompare("\(which): \(unusable.reason)")
   }
   guard let snapshot = list.snapshots.last(where: { $0.name == arrival.name }) else {
-    guard try isGone(arrival.name, from: repository) else {
-      return try cannotCompare("with the snapshot before it: its publication has not come to its end")
-    }
+    guard try isGone(arrival.name, from: repository)
+    else { return try cannotCompare("with the snapshot before it: its publication has not come to its end") }
     try repository.rotationFreeze.end(for: arrival)
     return nil
   }

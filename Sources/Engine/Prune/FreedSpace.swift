@@ -63,6 +63,7 @@ public enum FreedSpaceDoubt: String, Sendable, CaseIterable, Comparable {
   case unexaminedFiles = "unexamined_files"
   /// The repository is on another host: only sizes are known.
   case remote
+  /// The spare has no catalog.
   case unknownSpare = "unknown_spare"
 
   public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }

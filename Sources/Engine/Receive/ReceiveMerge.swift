@@ -72,9 +72,8 @@ struct ReceiveMerge {
   private func path(of row: FileRow) -> [UInt8] { node.sourcePath(of: record.bytes[row.name]) }
 
   private static func hints(of row: FileRow, inode: UInt64, flags: StorageFlags) -> Hints {
-    guard row.hints.knowSource else {
-      return Hints(sourceInode: 0, changed: row.metadata.modified, storedInode: inode, flags: flags)
-    }
+    guard row.hints.knowSource
+    else { return Hints(sourceInode: 0, changed: row.metadata.modified, storedInode: inode, flags: flags) }
     var hints = row.hints.ofSource
     hints.storedInode = inode
     hints.flags.formUnion(flags)
@@ -96,9 +95,8 @@ struct ReceiveMerge {
     if hints.flags.contains(.notStored) {
       return work.context.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints
     }
-    guard let baseTree = node.build.baseTree, !hints.flags.isWorthRetrying(asRoot: work.context.isRoot) else {
-      return nil
-    }
+    guard let baseTree = node.build.baseTree, !hints.flags.isWorthRetrying(asRoot: work.context.isRoot)
+    else { return nil }
     let name = base!.bytes.span.extracting(before.name)
     hints.storedInode = inodes.of(row: before, named: base!.bytes[before.name])
     hints = Self.hints(of: row, inode: hints.storedInode, flags: hints.flags.subtracting([.racy, .changedWhileRead]))
@@ -125,9 +123,8 @@ struct ReceiveMerge {
     let name = Array(record.bytes[row.name])
     var hints = Hints.none
     try work.links.add(key) { first in
-      guard !first.value.contains(.notStored), try work.builder.linked(to: first, in: node, as: name.span) else {
-        return false
-      }
+      guard !first.value.contains(.notStored), try work.builder.linked(to: first, in: node, as: name.span)
+      else { return false }
       hints = Self.hints(of: row, inode: first.inode, flags: first.value)
       return true
     } store: { _ in

@@ -31,8 +31,7 @@ public func buildSnapshot(
 private struct Reception {
   let name: SnapshotName
   let sent: CatalogSummary
-  let isDatedByClient: Bool
-  let keepsMounts: Bool
+  let isDatedByClient, keepsMounts: Bool
   let wanted: any WantedTree
   let base: Snapshot?
   let repository: Repository

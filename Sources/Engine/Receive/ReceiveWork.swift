@@ -103,9 +103,8 @@ final class ReceiveWork: TreeWork {
   func enter(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> [ReceiveNode] {
     if node.parent == nil { try takeAnnounced(entries: 1) }
     try take(count: 1, from: directoriesLeft)
-    guard node.depth <= Self.depthLimit else {
-      throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep")
-    }
+    guard node.depth <= Self.depthLimit
+    else { throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep") }
     let record = try wantedRecord(of: node, with: worker)
     node.record = record
     node.build.isSynthetic = record.isSynthetic
@@ -194,9 +193,8 @@ final class ReceiveWork: TreeWork {
     guard let name = path.last else { return false }
     let folder = path.dropLast()
     let (level, depth) = try worker.wantedPaths.descend(folder) { () throws in
-      guard let level = try wantedLevel(of: root, base: baseTree?.catalog.summary.root, with: worker) else {
-        throw Failure(.refused, "the record of the snapshot's root did not come")
-      }
+      guard let level = try wantedLevel(of: root, base: baseTree?.catalog.summary.root, with: worker)
+      else { throw Failure(.refused, "the record of the snapshot's root did not come") }
       return level
     } _: { above, name in
       guard let row = try above.index.directory(named: name.span) else { return nil }

@@ -10,10 +10,8 @@ internal import Synchronization
 /// that a restore that was killed can be undone.
 final class KeptEntries: Sendable {
   private struct Place: Sendable {
-    let directory: Directory
-    let above: Directory
-    let name: [UInt8]
-    let path: [UInt8]
+    let directory, above: Directory
+    let name, path: [UInt8]
     /// `nil` if the entries are not kept.
     let journal: ChangeJournal?
     /// True if the directory has former entries or metadata.
@@ -25,12 +23,10 @@ final class KeptEntries: Sendable {
   /// True for the name of such a directory, of this restore or of an earlier one.
   static func contains(_ name: some Collection<UInt8>) -> Bool { name.starts(with: prefix) }
 
-  private let name: [UInt8]
-  private let root: [UInt8]
+  private let name, root: [UInt8]
   /// No entry moves to another file system, or to another subvolume of btrfs.
   private struct Area: Hashable, Sendable {
-    let mount: UInt64
-    let device: UInt64
+    let mount, device: UInt64
   }
 
   /// The lock also orders the making of directories.

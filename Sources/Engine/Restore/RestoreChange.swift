@@ -21,8 +21,7 @@ public struct RestoreChange: Sendable {
 
 /// The state in which an entry was found. The operator confirms its change in this state.
 public struct PresentEntry: Hashable, Sendable {
-  let inode: UInt64
-  let size: UInt64
+  let inode, size: UInt64
   /// `nil` for a directory: the restore changes it when it changes entries.
   let modified: Timestamp?
 
@@ -42,9 +41,7 @@ extension RestoreMerge {
   }
 
   /// Decides about a present entry; `nil` if it stays. `below` gets the entries that go with a directory.
-  func treatment(
-    of present: FileStatus, row: FileRow, name: [UInt8], below: inout [RestoreChange]
-  ) -> Treatment? {
+  func treatment(of present: FileStatus, row: FileRow, name: [UInt8], below: inout [RestoreChange]) -> Treatment? {
     if present.kind == .directory, let reason = work.reasonToLeave(directory: name, in: node, below: &below) {
       work.reportLeft(
         at: path(of: name), "is a directory where the snapshot has a \(row.kind.word); left as it is\(reason)")

@@ -134,9 +134,8 @@ struct RestoreMerge {
   /// whole, because the next run trusts the name. With a journal each entry has one, so that its inode is recorded
   /// first. False if the repository cannot deliver the entry, which is reported.
   private func make(_ task: inout Task, named name: [UInt8]) throws -> Bool {
-    guard task.isReplacing || task.row.kind == .regular || work.hasJournal else {
-      return try make(&task, named: name, as: name)
-    }
+    guard task.isReplacing || task.row.kind == .regular || work.hasJournal
+    else { return try make(&task, named: name, as: name) }
     let made = worker.temporaryName()
     do { return try make(&task, named: name, as: made) } catch {
       // The unfinished file shows how full the file system is.

@@ -187,9 +187,8 @@ private func restoredDirectory(
 
 private func subtree(at place: TreePath, in snapshot: Snapshot, reader: CatalogReader) throws -> Subtree {
   do {
-    guard case .directory(_, let subtree)? = try reader.find(place) else {
-      throw CatalogError("the catalog has no directory of its label")
-    }
+    guard case .directory(_, let subtree)? = try reader.find(place)
+    else { throw CatalogError("the catalog has no directory of its label") }
     return subtree
   } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)") }
 }

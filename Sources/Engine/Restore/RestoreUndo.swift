@@ -16,8 +16,7 @@ public struct UndoResult: Sendable {
 public func undoRestore(
   keptIn path: [UInt8], isDryRun: Bool, approves: @escaping (RestoreChange) -> Bool, monitor: any Monitor
 ) throws -> UndoResult {
-  let root: Directory
-  let kept: Directory
+  let root, kept: Directory
   do {
     root = Directory(try Descriptor.open(path: [slash], [.read, .directory]))
     kept = Directory(try Descriptor.open(path: splitLast(of: path).parent, [.read, .directory]))
@@ -31,8 +30,7 @@ public func undoRestore(
 
 /// The undoing of the changes of one dated directory, the deepest paths first.
 private struct Undo {
-  private let root: Directory
-  private let above: Directory
+  private let root, above: Directory
   private let name: [UInt8]
   private let kept: Directory
   private let path: [UInt8]
@@ -81,9 +79,8 @@ private struct Undo {
           .usage, "\(shown) has no record of the restore's changes", path: path,
           hint: "put its entries back with cp, as treering-restore(1) says")
       }
-      guard let found = RecordedChanges(journal: try file.readAll(limit: 1 << 31)) else {
-        throw Failure(.damaged, "the record of the restore's changes in \(shown) is damaged", path: path)
-      }
+      guard let found = RecordedChanges(journal: try file.readAll(limit: 1 << 31))
+      else { throw Failure(.damaged, "the record of the restore's changes in \(shown) is damaged", path: path) }
       times = found.times
       isEnded = found.isEnded
       changes = found.changes.values.sorted { $1.path < $0.path }
@@ -314,9 +311,8 @@ private struct Undo {
     var aspects = metadataAspects(from: now.metadata, to: old)
     if AttributeBlock(try target.extendedAttributes()) != attributes { aspects.insert(.attributes) }
     if aspects.isEmpty { return }
-    guard now.isSameInode(as: present), isUnchanged(now, since: change) else {
-      return leave(change, because: Self.hasChanged)
-    }
+    guard now.isSameInode(as: present), isUnchanged(now, since: change)
+    else { return leave(change, because: Self.hasChanged) }
     guard isWanted(change, verb: .changed, present: now, before: now, aspects: aspects), !isDryRun else { return }
     _ = try setMetadata(old, attributes: attributes, to: target, by: .descriptor, currently: now, mayHaveOthers: true)
     touched.insert(now.inode)

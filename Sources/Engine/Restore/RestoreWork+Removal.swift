@@ -35,9 +35,8 @@ struct RestoreRemovals: Sendable {
     var listing = DirectoryListing()
     while let (above, name, here) = waiting.popLast() {
       func shown(_ name: [UInt8]? = nil) -> String { (here.dropFirst(path.count - 1) + name).displayed }
-      guard try above.descriptor.status(of: name.span).mount == mount else {
-        return "\(shown()) is a mounted file system"
-      }
+      guard try above.descriptor.status(of: name.span).mount == mount
+      else { return "\(shown()) is a mounted file system" }
       let directory = try above.directory(name.span)
       guard try !Repository.isRepository(directory) else { return "\(shown()) is a repository" }
       try listing.read(directory.descriptor)
@@ -118,9 +117,8 @@ extension RestoreWork {
   /// True for a change that is wanted, with the removals that follow from it. Another one is reported, because it was
   /// not in the plan.
   func isApproved(_ change: RestoreChange, removing below: [RestoreChange] = []) -> Bool {
-    guard let approves = options.displacement?.approves, !approves(change) || !below.allSatisfy(approves) else {
-      return true
-    }
+    guard let approves = options.displacement?.approves, !approves(change) || !below.allSatisfy(approves)
+    else { return true }
     reportLeft(at: change.path, "has changed since the plan was made; left as it is")
     return false
   }
@@ -160,9 +158,8 @@ extension RestoreWork {
   /// True for a mount point whose file system is not in the snapshot: that has an empty directory in its place, as for
   /// /proc. The mounted file system stays as it is.
   func isOtherFileSystem(_ node: RestoreNode, record: DirectoryRecord) throws(CatalogError) -> Bool {
-    guard kept != nil, !node.isNew, let parent = node.parent, node.status?.mount != parent.status?.mount else {
-      return false
-    }
+    guard kept != nil, !node.isNew, let parent = node.parent, node.status?.mount != parent.status?.mount
+    else { return false }
     if record.fileCount > 0 { return false }
     return try record.directories().isEmpty
   }
@@ -221,9 +218,8 @@ extension RestoreWork {
 
   /// Reports a directory that is new, replaces another entry, or gets other metadata. The former metadata are kept.
   func reportDirectory(_ node: RestoreNode, record: DirectoryRecord) throws(Errno) {
-    guard monitor.wantsChanges || kept != nil, node.parent != nil, !record.isSynthetic, !node.isOtherFileSystem else {
-      return
-    }
+    guard monitor.wantsChanges || kept != nil, node.parent != nil, !record.isSynthetic, !node.isOtherFileSystem
+    else { return }
     var aspects: ChangedAspects = []
     if !node.isNew {
       guard options.overwrite != .never, !node.isOnlyOnPath, var metadata = node.status?.metadata else { return }

@@ -252,9 +252,8 @@ final class RestoreWork: TreeWork {
   /// Looks at the entries of an existing directory that the snapshot does not have. Removes the temporary files that a
   /// killed restore left, and with `removesOthers` the others.
   private func examineOthers(in node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
-    guard !node.isNew, !node.isOnlyOnPath, let target = node.target, removals != nil || !options.isDryRun else {
-      return
-    }
+    guard !node.isNew, !node.isOnlyOnPath, let target = node.target, removals != nil || !options.isDryRun
+    else { return }
     do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
       warn(at: path(of: node), "cannot be listed: \(error)")
       return

@@ -84,9 +84,8 @@ final class DumpedTree: Sendable {
       let index = places.firstIndex(of: path) ?? places.count - 1
       return contents.places[content]!.remove(at: index)
     }
-    guard let place, let base, case .file(let row, let record)? = try finder.reader(of: base.tree)?.find(place) else {
-      return nil
-    }
+    guard let place, let base, case .file(let row, let record)? = try finder.reader(of: base.tree)?.find(place)
+    else { return nil }
     return StoredFile(
       row: row, record: record, directory: try? base.tree.root?.directory(path: place.dropLast()), tree: base.tree,
       isFoundByInode: false)

@@ -62,9 +62,8 @@ struct OlderTrees {
       let reader = CatalogReader(reading: catalog)
       for source in options.sources where bases[source] == nil {
         let place = options.place(of: source)
-        guard snapshot.summary.covers(place), case .directory(_, let subtree)? = try reader.find(place) else {
-          continue
-        }
+        guard snapshot.summary.covers(place), case .directory(_, let subtree)? = try reader.find(place)
+        else { continue }
         bases[source] = SourceBase(place: place, tree: tree, subtree: subtree)
       }
     }

@@ -6,8 +6,7 @@ internal import Synchronization
 
 /// An inode of the source with several names.
 struct SourceInode: Hashable, Sendable {
-  var device: UInt64
-  var inode: UInt64
+  var device, inode: UInt64
 }
 
 /// The stored form of such an inode.
@@ -224,9 +223,8 @@ final class SnapshotWork: TreeWork {
     do {
       switch purpose {
       case .tree(let builder):
-        guard let placed = node.placed else {
-          return try merge(directory, atSamePath: atSamePath, by: EntryStorer(of: directory, with: builder))
-        }
+        guard let placed = node.placed
+        else { return try merge(directory, atSamePath: atSamePath, by: EntryStorer(of: directory, with: builder)) }
         let tree = node.tally.flatMap { options.fetchedTree(of: $0.path) }
         try merge(directory, atSamePath: nil, by: PlacedStorer(of: directory, in: placed, of: tree))
       case .sending(let snapshot):

@@ -95,13 +95,11 @@ private final class RepairWork {
 
   func repair(_ problem: Problem) throws {
     if done.contains(Place(snapshot: problem.snapshot, path: problem.place)) { return }
-    guard let name = problem.place.last else {
-      throw Failure(.failed, "only paths can be repaired, and not a snapshot as a whole")
-    }
+    guard let name = problem.place.last
+    else { throw Failure(.failed, "only paths can be repaired, and not a snapshot as a whole") }
     let reader = CatalogReader(reading: try repository.openCatalog(of: problem.snapshot))
-    guard let wanted = try reader.find(problem.place) else {
-      throw Failure(.failed, "it is not in the catalog, and is left")
-    }
+    guard let wanted = try reader.find(problem.place)
+    else { throw Failure(.failed, "it is not in the catalog, and is left") }
     let folderPath = problem.place.dropLast()
     guard case .directory(let folder, _)? = try reader.find(folderPath) else { throw CatalogError("no directory") }
     let tree = try repository.openTree(of: problem.snapshot)
@@ -194,9 +192,8 @@ private final class RepairWork {
     let silent = SilentMonitor()
     let result = try restore(from, from: other, into: place, options: options, progress: progress, monitor: silent)
     let below = try? place.directory(path: path.dropFirst().dropLast())
-    guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
-      throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well", path: other.path)
-    }
+    guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil
+    else { throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well", path: other.path) }
     try repository.publication.synchronizeFileSystem(through: below.descriptor)
     // The present entry is damaged. It is moved away first if the entry or its replacement is a directory.
     let isDirectory = if case .directory = wanted { true } else { false }

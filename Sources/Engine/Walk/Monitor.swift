@@ -10,6 +10,7 @@ public protocol Monitor: AnyObject, Sendable {
   func note(_ shortcoming: String)
   /// True if the operator wants to know the excluded entries.
   var wantsExcluded: Bool { get }
+  /// A rule of the operator excluded an entry.
   func excluded(_ path: [UInt8], by rule: String)
   /// True if the operator wants to know each change of a restore.
   var wantsChanges: Bool { get }

@@ -24,9 +24,8 @@ struct StatusWindow {
     at index: Int, of listing: DirectoryListing, in directory: borrowing Descriptor
   ) throws(Errno) -> FileStatus {
     if index >= start + statuses.count { fill(from: index, of: listing, in: directory) }
-    guard let status = statuses[index - start] else {
-      return try directory.status(of: listing.bytes.span.extracting(listing.entries[index].range))
-    }
+    guard let status = statuses[index - start]
+    else { return try directory.status(of: listing.bytes.span.extracting(listing.entries[index].range)) }
     return try status.get()
   }
 

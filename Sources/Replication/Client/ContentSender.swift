@@ -123,9 +123,8 @@ final class ContentSender {
     guard let source = openBase(before) else { return (nil, nil) }
     guard let runs = try? source.runs() else { return (nil, source) }
     let compact = CompactSource(source, runs: runs)
-    guard let index = try? BlockIndex(of: compact, blockBytes: BlockSize.local(for: compact.byteCount)) else {
-      return (nil, source)
-    }
+    guard let index = try? BlockIndex(of: compact, blockBytes: BlockSize.local(for: compact.byteCount))
+    else { return (nil, source) }
     return (DeltaBase(index: index, stored: (source, compact)), source)
   }
 

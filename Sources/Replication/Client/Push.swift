@@ -26,8 +26,7 @@ public struct PushResult: Sendable {
   public var base: SnapshotName?
   /// False if the remote had the snapshot already.
   public var isNew: Bool
-  public var bytesSent: UInt64
-  public var bytesReceived: UInt64
+  public var bytesSent, bytesReceived: UInt64
   /// Directories that differ, and files whose content was sent.
   public var entriesChanged: UInt64
   /// Files that the remote linked to a stored inode.

@@ -105,15 +105,13 @@ final class PushClient {
         name: snapshot.name, client: repository.id, summary: summary,
         candidates: candidates.map(\.summary.root.digest), hasSourceHints: sendsHints))
     let frame = request.frame
-    guard frame.payload.count <= Wire.frameBytes else {
-      throw Failure(.remote, "the snapshot \(snapshot.name) has too many sources to be pushed")
-    }
+    guard frame.payload.count <= Wire.frameBytes
+    else { throw Failure(.remote, "the snapshot \(snapshot.name) has too many sources to be pushed") }
     try connection.channel.send(frame)
     let answer = try answers.receive(.accept, .published)
     if answer.type == .published {
-      guard try !Published(payload: answer.payload).isNew else {
-        throw ProtocolViolation("a snapshot is new before it was sent")
-      }
+      guard try !Published(payload: answer.payload).isNew
+      else { throw ProtocolViolation("a snapshot is new before it was sent") }
       return nil
     }
     let accept = try PushAccept(payload: answer.payload, version: connection.version, candidateCount: candidates.count)
@@ -176,9 +174,8 @@ final class PushClient {
         return published
       }
       requests += 1
-      guard requests <= snapshot.summary.root.totals.entries else {
-        throw ProtocolViolation("the same is asked for again and again")
-      }
+      guard requests <= snapshot.summary.root.totals.entries
+      else { throw ProtocolViolation("the same is asked for again and again") }
       try answer(PartRequest(payload: frame.payload), with: contents, over: stream)
     }
   }

@@ -161,9 +161,8 @@ struct PushPlan {
       return .file(index: index, row, base: BaseFile(path: path, row: sameName, record: old.record))
     }
     let found = try base?.file(sourceInode: row.hints.sourceInode, on: fileSystem)
-    guard let found, found.row.digest == row.digest, found.row.size == row.size else {
-      return .file(index: index, row, base: found)
-    }
+    guard let found, found.row.digest == row.digest, found.row.size == row.size
+    else { return .file(index: index, row, base: found) }
     let isLinked = folder.record.mayShareInode(row, with: found.row, of: found.record)
     return .baseFile(index: index, row, path: found.path, isLinked: isLinked)
   }

@@ -36,9 +36,8 @@ public final class RemoteRepository: VerifiableStore, Sendable {
     for (name, sets) in try known().sets {
       for word in sets {
         let parts = word.split(separator: ".")
-        guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let rank = Int(parts[1]) else {
-          continue
-        }
+        guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let rank = Int(parts[1])
+        else { continue }
         ranked[set, default: []].append((rank, name))
       }
     }
@@ -69,9 +68,8 @@ public final class RemoteRepository: VerifiableStore, Sendable {
         return listing
       }
       byteCount += frame.payload.count
-      guard names.count < Self.listedSnapshots, byteCount < Self.listBytes else {
-        throw ProtocolViolation("a list does not end")
-      }
+      guard names.count < Self.listedSnapshots, byteCount < Self.listBytes
+      else { throw ProtocolViolation("a list does not end") }
       let found = try ListedSnapshot(payload: frame.payload)
       guard names.insert(found.name).inserted else { throw ProtocolViolation("a list has a snapshot twice") }
       switch found {
@@ -131,9 +129,8 @@ public final class RemoteRepository: VerifiableStore, Sendable {
           continue
         }
         let end = try VerifyEnd(payload: frame.payload)
-        guard end.expired.count <= names.count else {
-          throw ProtocolViolation("more snapshots expired than were asked for")
-        }
+        guard end.expired.count <= names.count
+        else { throw ProtocolViolation("more snapshots expired than were asked for") }
         progress.entries.store(end.entries, ordering: .relaxed)
         progress.bytesRead.store(end.bytesRead, ordering: .relaxed)
         var result = VerifyResult(problems: end.problems, damaged: end.damaged, filesRead: end.filesRead)
@@ -217,9 +214,8 @@ private final class RemoteContents: ContentFetcher {
     take: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
     let (double, isHuge) = expected.multipliedReportingOverflow(by: 2)
-    guard byteCount <= max(isHuge ? .max : double, Self.discardedBytes) else {
-      throw ProtocolViolation("its size is \(byteCount) and not \(expected) bytes")
-    }
+    guard byteCount <= max(isHuge ? .max : double, Self.discardedBytes)
+    else { throw ProtocolViolation("its size is \(byteCount) and not \(expected) bytes") }
     var instructions = InstructionReader(
       from: stream, buffer: LiteralBuffer(), byteCount: byteCount, mayHaveZeros: connection.version.hasSparseFiles)
     while let instruction = try instructions.next() {

@@ -38,9 +38,8 @@ struct DirectoryPathCheck {
       heldCount -= levels[last].below!.count
       levels.removeLast()
     }
-    guard isNamedBefore || !levels.isEmpty || digest == root else {
-      throw ProtocolViolation("a directory came that none above it names")
-    }
+    guard isNamedBefore || !levels.isEmpty || digest == root
+    else { throw ProtocolViolation("a directory came that none above it names") }
     levels.append(Level(digest: digest))
     hold(below: Set(below.map(\.digest)), at: levels.count - 1)
   }

@@ -132,9 +132,8 @@ final class PartsLog: Sendable {
     let digest = SHA256().digest(of: content)
     try index.withLock { index in
       guard index.records[digest] == nil else { return }
-      guard UInt64(index.records.count) < recordLimit else {
-        throw ProtocolViolation("there are more directories than was announced")
-      }
+      guard UInt64(index.records.count) < recordLimit
+      else { throw ProtocolViolation("there are more directories than was announced") }
       index.records[digest] = try append(.record, payload: content, to: &index)
     }
     if let path { try append(.movedRecord, path: path, for: digest, to: \.movedRecords) }

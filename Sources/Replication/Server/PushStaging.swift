@@ -68,9 +68,8 @@ final class PushStaging {
 
   /// The bytes that earlier connections received; `nil` if the last one left no note of it.
   private static func takeReceived(from directory: Directory) throws(Errno) -> UInt64? {
-    guard let text = try ControlFile(named: receivedName, in: directory, mode: 0o600).read(limit: 32) else {
-      return nil
-    }
+    guard let text = try ControlFile(named: receivedName, in: directory, mode: 0o600).read(limit: 32)
+    else { return nil }
     // The note is valid once. If this connection ends without a new note, the old one would be wrong.
     try directory.descriptor.unlink(receivedName.span)
     return UInt64(String(decoding: text, as: UTF8.self)).map { min($0, 1 << 62) }
@@ -228,9 +227,8 @@ struct StagingCleanup {
   }
 
   private func isOld(_ other: SnapshotName) -> Bool {
-    guard let status = try? repository.receivedParts.existingDirectory(for: other)?.descriptor.status() else {
-      return false
-    }
+    guard let status = try? repository.receivedParts.existingDirectory(for: other)?.descriptor.status()
+    else { return false }
     return now - status.modified > Self.keptSeconds
   }
 }

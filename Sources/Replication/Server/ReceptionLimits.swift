@@ -31,9 +31,8 @@ struct ReceptionLimits {
   func checkRecord(byteCount: Int) throws {
     let limit =
       Self.freeRecordBytes &+ Self.expansion &* receivedBytes &+ 16 &* baseRecordBytes &+ staging.parts.byteCount
-    guard recordBytes &+ UInt64(byteCount) <= limit else {
-      throw ProtocolViolation("a directory has more in it than came")
-    }
+    guard recordBytes &+ UInt64(byteCount) <= limit
+    else { throw ProtocolViolation("a directory has more in it than came") }
   }
 
   mutating func endRecord(byteCount: Int) { recordBytes &+= UInt64(byteCount) }
@@ -41,9 +40,8 @@ struct ReceptionLimits {
   /// Counts a received record that is read again, and throws if there are too many.
   mutating func countRepeatedRecord(byteCount: Int) throws {
     repeatedRecordBytes &+= UInt64(byteCount)
-    guard repeatedRecordBytes <= Self.freeRecordBytes &+ 4 &* staging.parts.byteCount else {
-      throw ProtocolViolation("the same directories come again and again")
-    }
+    guard repeatedRecordBytes <= Self.freeRecordBytes &+ 4 &* staging.parts.byteCount
+    else { throw ProtocolViolation("the same directories come again and again") }
   }
 
   /// Counts a reference, and throws if there are too many.
@@ -53,8 +51,7 @@ struct ReceptionLimits {
     let known = baseRecordBytes &+ min(repeatedRecordBytes, Self.freeRecordBytes)
     let limit =
       Self.freeReferences &+ bytes / Self.bytesPerReference &+ known / Self.knownBytesPerReference
-    guard references <= limit else {
-      throw ProtocolViolation("the stream has more references than its records can have rows")
-    }
+    guard references <= limit
+    else { throw ProtocolViolation("the stream has more references than its records can have rows") }
   }
 }

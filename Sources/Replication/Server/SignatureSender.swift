@@ -22,9 +22,8 @@ final class SignatureSender {
     guard requestsLeft > 0 else { throw ProtocolViolation("more signatures are asked for than the base has files") }
     requestsLeft -= 1
     try queue.change {
-      guard $0.waiting.count < Wire.signatures else {
-        throw ProtocolViolation("too many signatures are asked for at once")
-      }
+      guard $0.waiting.count < Wire.signatures
+      else { throw ProtocolViolation("too many signatures are asked for at once") }
       $0.waiting.append(path)
     }
     guard thread == nil else { return }

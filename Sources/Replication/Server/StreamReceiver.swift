@@ -23,9 +23,8 @@ struct StreamReceiver {
         try files.advance()
         left -= 1
       }
-      guard let row = files.current, row.kind == .regular else {
-        throw ProtocolViolation("a file is not in its directory")
-      }
+      guard let row = files.current, row.kind == .regular
+      else { throw ProtocolViolation("a file is not in its directory") }
       try files.advance()
       return row
     }
@@ -62,9 +61,8 @@ struct StreamReceiver {
         try staging.parts.add(baseFile: path, for: try takeFile(skipping: skip).digest)
       case .baseDirectory(let index, let path):
         try parts.limits.countReference()
-        guard let row = try directory?.directory(at: index) else {
-          throw ProtocolViolation("a reference belongs to no directory")
-        }
+        guard let row = try directory?.directory(at: index)
+        else { throw ProtocolViolation("a reference belongs to no directory") }
         try staging.parts.add(baseDirectory: path, for: row.digest)
       case .signature(let path): try signatures.add(path)
       case .hints(let byteCount): try receiveHints(byteCount: byteCount)
@@ -87,17 +85,15 @@ struct StreamReceiver {
   }
 
   private func receiveHints(byteCount: Int) throws {
-    guard push.request.hasSourceHints, let record = directory?.record else {
-      throw ProtocolViolation("hints belong to no directory")
-    }
+    guard push.request.hasSourceHints, let record = directory?.record
+    else { throw ProtocolViolation("hints belong to no directory") }
     let hints = try parts.receiveRecord(byteCount: byteCount, base: nil)
     try staging.parts.add(hints: hints, of: record)
   }
 
   private mutating func enterKnown(_ digest: Digest, base: BaseDirectory?) throws {
-    guard let record = try staging.parts.record(for: digest) else {
-      throw ProtocolViolation("a directory did not come before")
-    }
+    guard let record = try staging.parts.record(for: digest)
+    else { throw ProtocolViolation("a directory did not come before") }
     try parts.limits.countRepeatedRecord(byteCount: record.bytes.count)
     _ = try self.record(of: base)
     directory = try OpenDirectory(record: record, basePath: base?.path)
@@ -105,18 +101,16 @@ struct StreamReceiver {
 
   private func record(of base: BaseDirectory?) throws -> DirectoryRecord? {
     guard let base else { return nil }
-    guard let record = try self.base?.directory(at: base.path) else {
-      throw ProtocolViolation("a record's base is no directory")
-    }
+    guard let record = try self.base?.directory(at: base.path)
+    else { throw ProtocolViolation("a record's base is no directory") }
     return record
   }
 
   // MARK: Files
 
   private mutating func takeFile(skipping count: UInt64) throws -> FileRow {
-    guard let row = try directory?.takeFile(skipping: count) else {
-      throw ProtocolViolation("a file belongs to no directory")
-    }
+    guard let row = try directory?.takeFile(skipping: count)
+    else { throw ProtocolViolation("a file belongs to no directory") }
     return row
   }
 
@@ -141,9 +135,8 @@ struct StreamReceiver {
     case .nothing: return nil
     case .path(let path): return path
     case .comparedSubtree:
-      guard let directory, let path = directory.basePath else {
-        throw ProtocolViolation("a file's directory has no base")
-      }
+      guard let directory, let path = directory.basePath
+      else { throw ProtocolViolation("a file's directory has no base") }
       return path + directory.record.bytes[row.name]
     }
   }

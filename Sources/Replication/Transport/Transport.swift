@@ -24,8 +24,7 @@ final class ChildTransport: Transport {
 
 /// The standard streams of this process.
 final class StandardTransport: Transport {
-  private let input: Descriptor
-  private let output: Descriptor
+  private let input, output: Descriptor
 
   init() throws(Errno) {
     input = try CurrentProcess.standardStream(.input)

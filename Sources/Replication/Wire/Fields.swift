@@ -90,9 +90,8 @@ extension MessageSource where Self: ~Copyable {
   mutating func sentence(limit: Int = Wire.sentenceBytes) throws -> String { displayName(try text(limit: limit)) }
 
   mutating func snapshotName() throws -> SnapshotName {
-    guard let name = SnapshotName(try text(limit: Wire.snapshotNameBytes)) else {
-      throw ProtocolViolation("a snapshot has no proper name")
-    }
+    guard let name = SnapshotName(try text(limit: Wire.snapshotNameBytes))
+    else { throw ProtocolViolation("a snapshot has no proper name") }
     return name
   }
 
@@ -107,9 +106,8 @@ extension MessageSource where Self: ~Copyable {
   /// Reads a repository's id. An id names a directory and appears in lines of text.
   mutating func identifier() throws -> [UInt8] {
     let id = try text(limit: Wire.identifierBytes)
-    guard Name.isPossible(id.span), id.allSatisfy({ $0 > 32 && $0 < 127 }) else {
-      throw ProtocolViolation("a repository has an impossible id")
-    }
+    guard Name.isPossible(id.span), id.allSatisfy({ $0 > 32 && $0 < 127 })
+    else { throw ProtocolViolation("a repository has an impossible id") }
     return id
   }
 

@@ -56,9 +56,8 @@ struct Frame: Sendable {
 
   /// The bytes of a frame on the wire.
   static func encoded(type: FrameType, payload: UnsafeRawBufferPointer) throws(Failure) -> [UInt8] {
-    guard payload.count <= Wire.frameBytes else {
-      throw Failure(.remote, "something is too long to be sent: \(payload.count) bytes")
-    }
+    guard payload.count <= Wire.frameBytes
+    else { throw Failure(.remote, "something is too long to be sent: \(payload.count) bytes") }
     return [UInt8](unsafeUninitializedCapacity: headBytes + payload.count) { bytes, count in
       let raw = UnsafeMutableRawBufferPointer(bytes)
       raw[0] = type.rawValue
@@ -89,9 +88,8 @@ struct Frame: Sendable {
       guard buffer.count - start >= headBytes else { return nil }
       let length = buffer[start + 1..<start + headBytes].reversed().reduce(0) { $0 << 8 | Int($1) }
       guard length <= Wire.frameBytes else { throw ProtocolViolation("a frame is longer than is allowed") }
-      guard let type = FrameType(rawValue: buffer[start]) else {
-        throw ProtocolViolation("a frame has the unknown type \(buffer[start])")
-      }
+      guard let type = FrameType(rawValue: buffer[start])
+      else { throw ProtocolViolation("a frame has the unknown type \(buffer[start])") }
       let end = start + headBytes + length
       guard buffer.count >= end else { return nil }
       defer { start = end }

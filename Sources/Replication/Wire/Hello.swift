@@ -50,8 +50,7 @@ extension ClientHello {
 struct ServerHello: Sendable {
   let repositoryID: [UInt8]
   let program: String
-  let isAppendOnly: Bool
-  let isReadOnly: Bool
+  let isAppendOnly, isReadOnly: Bool
   /// Equal for two connections only if they lead to one repository; `nil` from a server that does not send it.
   let location: [UInt8]?
 }

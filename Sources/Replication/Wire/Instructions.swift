@@ -84,9 +84,8 @@ struct InstructionReader {
     }
     let isZeros = head == 1 && mayHaveZeros
     let byteCount = isZeros ? try fields.integer() : head >> 1
-    guard byteCount > 0, byteCount <= bytesLeft else {
-      throw ProtocolViolation("instructions build more than was announced")
-    }
+    guard byteCount > 0, byteCount <= bytesLeft
+    else { throw ProtocolViolation("instructions build more than was announced") }
     bytesLeft -= byteCount
     if isZeros {
       try checkForSignal()
@@ -97,9 +96,8 @@ struct InstructionReader {
       return try literal()
     }
     let offset = copyEnd &+ UInt64(bitPattern: try fields.signed())
-    guard offset <= baseByteCount, byteCount <= baseByteCount - offset else {
-      throw ProtocolViolation("an instruction copies from outside the base")
-    }
+    guard offset <= baseByteCount, byteCount <= baseByteCount - offset
+    else { throw ProtocolViolation("an instruction copies from outside the base") }
     copyEnd = offset + byteCount
     try checkForSignal()
     return .copy(offset: offset, byteCount: byteCount)

@@ -2,8 +2,7 @@ internal import Repository
 
 /// The log that a request names.
 struct LogReference {
-  let database: [UInt8]
-  let name: [UInt8]
+  let database, name: [UInt8]
 }
 
 extension LogReference {

@@ -68,9 +68,8 @@ struct KnownParts {
 extension KnownParts {
   /// Throws if the payload is empty, or has other than one to `limit` whole prefixes.
   init(payload: [UInt8], limit: Int) throws {
-    guard payload.count % 8 == 0, payload.count / 8 <= limit, !payload.isEmpty else {
-      throw ProtocolViolation("a list is not whole")
-    }
+    guard payload.count % 8 == 0, payload.count / 8 <= limit, !payload.isEmpty
+    else { throw ProtocolViolation("a list is not whole") }
     prefixes = payload.withUnsafeBytes { bytes in
       stride(from: 0, to: bytes.count, by: 8).map { bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self) }
     }

@@ -143,11 +143,7 @@ extension Problem: FrameMessage {
 struct VerifyEnd: FrameMessage {
   static let type = FrameType.end
 
-  let problems: UInt64
-  let damaged: UInt64
-  let filesRead: UInt64
-  let entries: UInt64
-  let bytesRead: UInt64
+  let problems, damaged, filesRead, entries, bytesRead: UInt64
   /// Snapshots that expired before their turn.
   let expired: [SnapshotName]
 

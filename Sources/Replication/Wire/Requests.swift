@@ -93,9 +93,8 @@ extension VerifyRequest {
     if reader.isAtEnd { return }
     let number = try reader.count(limit: VerificationPart.mostParts)
     let count = try reader.count(limit: VerificationPart.mostParts)
-    guard let part = VerificationPart(number: number, of: count) else {
-      throw ProtocolViolation("there is no part \(number) of \(count)")
-    }
+    guard let part = VerificationPart(number: number, of: count)
+    else { throw ProtocolViolation("there is no part \(number) of \(count)") }
     self.part = part
     let rate = try reader.integer()
     bytesPerSecond = rate == 0 ? nil : rate

@@ -19,8 +19,7 @@ extension HeldSpace.Row: FrameMessage {
 struct SpaceEnd: FrameMessage {
   static let type = FrameType.end
 
-  let togetherBytes: UInt64?
-  let bytesFree: UInt64?
+  let togetherBytes, bytesFree: UInt64?
   let doubts: Set<FreedSpaceDoubt>
 
   init(of held: HeldSpace) {

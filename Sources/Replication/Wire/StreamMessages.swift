@@ -109,9 +109,8 @@ struct BaseDirectory {
   let isMoved: Bool
 
   static func read(from source: inout some MessageSource) throws -> BaseDirectory? {
-    guard let flags = Flags(rawValue: try source.integer()) else {
-      throw ProtocolViolation("a record has unknown flags")
-    }
+    guard let flags = Flags(rawValue: try source.integer())
+    else { throw ProtocolViolation("a record has unknown flags") }
     return flags == .none ? nil : BaseDirectory(path: try source.path(), isMoved: flags == .moved)
   }
 

@@ -65,7 +65,7 @@ final class PackWindows: @unchecked Sendable {
   }
 
   private func fetch(_ pack: Digest, _ range: Range<UInt64>) throws -> [UInt8]? {
-    limiter?.pace(range.count)
+    limiter?.pace(byteCount: range.count)
     return try store.read(ObjectName(.data, pack), at: range.lowerBound, count: range.count)
   }
 
