@@ -54,7 +54,7 @@ struct CatCommand: RunnableCommand {
         let target = row.kind == .symbolicLink ? " to \(displayName(record.target(of: row)))" : ""
         throw Failure(.usage, "\(shown) is a \(row.kind.word)\(target), and no file")
       case .directory?: throw Failure(.usage, "\(shown) is a directory", hint: "list it with treering ls")
-      case nil: throw Failure(.usage, "\(shown) is not in the snapshot \(name)")
+      case nil: throw Failure(.usage, "\(shown) is not in the snapshot \(name)", path: path.bytes)
       }
     }
     if let note = chosen.note, !common.quiet { Console.note(note) }
@@ -73,8 +73,9 @@ struct CatCommand: RunnableCommand {
         }
       } catch { throw outputError ?? error }
       guard let damage else { continue }
-      Console.complain("\(displayName(path.bytes)): is damaged in \(name): \(damage)")
       status = .damaged
+      let sentence = "\(displayName(path.bytes)): is damaged in \(name): \(damage)"
+      Console.complain(of: Failure(.damaged, sentence, path: path.bytes), status: status)
     }
     return status
   }

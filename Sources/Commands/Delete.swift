@@ -64,7 +64,7 @@ struct DeleteCommand: RunnableCommand {
     }
     options.isDry = false
     return try rotateLocked(repository, with: options, command: "delete", configuration: configured) { result in
-      show(result, isWanted: common.speaks && !asks)
+      show(result, isWanted: !common.quiet && !asks)
       if asks, !common.quiet { for snapshot in result.expired { Console.print("deleted \(snapshot.name)") } }
       return staying(in: result, named: options.unwanted, of: repository) ? .refused : result.complain(of: repository)
     }

@@ -79,7 +79,8 @@ struct ExportCommand: RunnableCommand {
     }
     writer.flush()
     for problem in export.problems {
-      Console.complain("\(displayName(problem.path)): is damaged in \(name): \(problem.reason)")
+      let sentence = "\(displayName(problem.path)): is damaged in \(name): \(problem.reason)"
+      Console.complain(of: Failure(.damaged, sentence, path: problem.path), status: .damaged)
     }
     return export.problems.isEmpty ? .done : .damaged
   }

@@ -176,13 +176,18 @@ struct FoundVersion {
 
   static let header = line(of: ["SIZE", "MODIFIED", "FIRST IN", "LAST IN", "PATH"])
 
-  /// Columns of fixed widths, because a line is printed before the next one is known.
+  private static let width = CurrentProcess.terminalWidth(of: .output)
+
+  /// Columns of fixed widths, because a line is printed before the next one is known. A path that does not fit has a
+  /// line of its own.
   private static func line(of cells: [String]) -> String {
-    let widths = [9, 16, 20, 20, 0]
-    return zip(cells, widths).enumerated().map { column, cell in
+    let widths = [9, 16, 20, 20]
+    let columns = zip(cells, widths).enumerated().map { column, cell in
       let space = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
       return column == 0 ? space + cell.0 : cell.0 + space
     }.joined(separator: "  ")
+    let isWide = width.map { columns.count + 2 + cells[4].count > $0 } ?? false
+    return columns + (isWide ? "\n  " : "  ") + cells[4]
   }
 }
 

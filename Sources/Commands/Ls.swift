@@ -70,7 +70,9 @@ struct LsCommand: RunnableCommand {
             try writer.line((number == 0 ? "" : "\n") + displayName(paths[number].bytes) + ":")
           }
           try show(record, at: place, of: reader, to: writer)
-        case nil: throw Failure(.usage, "\(displayName(paths[number].bytes)) is not in the snapshot \(name)")
+        case nil:
+          let path = paths[number].bytes
+          throw Failure(.usage, "\(displayName(path)) is not in the snapshot \(name)", path: path)
         }
       }
     } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(name) is damaged: \(error)") }

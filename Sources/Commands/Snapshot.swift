@@ -30,7 +30,8 @@ struct SnapshotCommand: RunnableCommand {
     completion: .directory)
   var sources: [PathArgument] = []
 
-  @Option(help: ArgumentHelp("Hold the new snapshot for this reason, as hold does.", valueName: "reason"))
+  @Option(
+    help: ArgumentHelp("Hold the new snapshot, for this reason if one is given, as hold does.", valueName: "reason"))
   var hold: String?
 
   @Option(

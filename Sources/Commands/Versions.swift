@@ -46,7 +46,7 @@ struct VersionsCommand: RunnableCommand {
       let header = ["MODIFIED", "SIZE", "FIRST IN", "LAST IN", "", "CHANGE"] + (follow ? ["PATH"] : [])
       let writer = AnswerWriter()
       defer { writer.flush() }
-      for line in table([header] + versions.map { $0.row(withPath: follow) }, rightAligned: [1]) {
+      for line in table([header] + versions.map { $0.row(withPath: follow) }, rightAligned: [1], expendable: [4]) {
         try writer.line(line)
       }
     }

@@ -3,19 +3,19 @@ public import Posix
 
 /// Times as people write them, in the time zone of the process.
 public enum Moment {
-  /// Parses `now`, `today`, `yesterday`, an age such as `3d`, `20:00`, `2026-11-21`, `2026-11-21 20:00`, or a time with
-  /// `T` and with `Z` for UTC. The result is in seconds since 1970-01-01T00:00:00Z; `nil` for other text.
+  /// Parses `now`, `today`, `yesterday`, `yesterday 20:00`, an age such as `3d`, `20:00`, `2026-11-21`,
+  /// `2026-11-21 20:00`, or a time with `T` and with `Z` for UTC. The result is in seconds since 1970-01-01T00:00:00Z; `nil` for other text.
   ///
   /// A day or minute means its first second, or its last one if `atEnd` is true.
   public static func seconds(of text: String, atEnd: Bool = false, now: Int64 = Clock.now().seconds) -> Int64? {
     let today = Array(Clock.localFields(of: now).prefix(3))
     func day(_ date: [Int]) -> Int64 { Clock.seconds(ofLocal: date + (atEnd ? [23, 59, 59] : [0, 0, 0])) }
     func clock(of text: Substring) -> [Int]? { Self.clock(of: text, lastSecond: atEnd ? 59 : 0) }
-    switch text {
-    case "now": return now
-    case "today": return day(today)
-    case "yesterday": return day([today[0], today[1], today[2] - 1])
-    default: break
+    if text == "now" { return now }
+    let words = text.split(separator: " ", maxSplits: 1)
+    if let first = words.first, let distance = ["today": 0, "yesterday": 1][first] {
+      let date = [today[0], today[1], today[2] - distance]
+      return words.count == 1 ? day(date) : clock(of: words[1]).map { Clock.seconds(ofLocal: date + $0) }
     }
     if let age = age(of: text) { return now - age }
     if let clock = clock(of: text[...]) { return Clock.seconds(ofLocal: today + clock) }

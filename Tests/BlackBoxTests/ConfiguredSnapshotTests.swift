@@ -90,7 +90,9 @@ struct ConfiguredSnapshotTests {
     #expect(try world.treering(["snapshot", home.root]).status == 0)
     #expect(try world.treering(["delete", "--yes", name]).status == 4)
     #expect(try world.treering(["release", name]).outputText == "released \(name)\n")
-    #expect(try world.treering(["snapshot", "--hold"] + file, inRepository: false).status == 2)
+    #expect(try world.treering(["snapshot", "--hold"] + file, inRepository: false).status == 0)
+    #expect(try world.treering(["snapshot", "--hold", home.root]).status == 0)
+    #expect(try list().map(\.held).suffix(2) == [true, true])
   }
 
   @Test("a snapshot of some of the sources stands for the others neither in a run, nor in a set, nor in a push")

@@ -112,7 +112,8 @@ struct DeleteTests {
         + "[[source]]\npath = \"\(world.source.root)\"\n")
     let names = try world.snapshotNames()
     let result = try world.treering(["delete", "--yes", names[2], "-c", world.directory.path / "c.toml"])
-    #expect(result.status == 0 && result.outputText == "" && result.errorText == "", "\(result.errorText)")
+    #expect(result.status == 0 && result.errorText == "", "\(result.errorText)")
+    #expect(result.outputText.contains(names[2].text) && result.outputText.contains("\nfrees "), "\(result.outputText)")
     #expect(try world.snapshotNames() == names.filter { $0 != names[2] })
     #expect(!world.repository.exists(".treering/retention"))
     let history = try world.repository.text(".treering/history.jsonl").split(separator: "\n").last ?? ""

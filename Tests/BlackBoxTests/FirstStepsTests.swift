@@ -130,21 +130,23 @@ struct FirstStepsTests {
     func errors(_ time: String, _ now: String) throws -> String {
       try at(now, ["ls", ByteString(time), "/"]).errorText
     }
-    let name = "2027-01-10T12-00-00Z"
+    let name = try #require(try world.snapshotNames().first)
     #expect(try errors("1d", "2027-01-12 11:00:00") == "")
     #expect(try errors("yesterday", "2027-01-11 11:00:00") == "")
+    #expect(try errors("yesterday 12:30", "2027-01-11 11:00:00") == "")
+    _ = try at("2027-01-11 11:00:00", ["ls", "yesterday 11:30", "/"], status: 2)
     #expect(try errors("2027-01-10 12:30", "2027-01-12 11:00:00") == "")
     #expect(try errors("2027-01-10", "2027-01-12 11:00:00") == "")
     #expect(try errors("latest", "2027-01-12 11:00:00") == "")
     #expect(
-      try errors("1d", "2027-01-13 13:00:00") == "treering: note: \"1d\" means \(name), which is 2 d 1 h older\n")
+      try errors("1d", "2027-01-13 13:00:30") == "treering: note: \"1d\" means \(name), which is 2 d 1 h older\n")
     #expect(try errors("yesterday", "2027-01-12 13:00:00").contains("\"yesterday\" means \(name)"))
     #expect(try errors("2027-01-10 14:00", "2027-01-12 11:00:00").contains("which is 2 h 0 min older"))
-    #expect(try at("2027-01-13 13:00:00", ["ls", "1d", "/", "-q"]).errorText == "")
+    #expect(try at("2027-01-13 13:00:30", ["ls", "1d", "/", "-q"]).errorText == "")
     for words in [["verify", "1d"], ["find", "x", "--in", "1d"], ["diff", "1d", "latest"]] as [[ByteString]] {
-      #expect(try at("2027-01-13 13:00:00", words).errorText.contains("which is 2 d 1 h older"), "\(words)")
+      #expect(try at("2027-01-13 13:00:30", words).errorText.contains("which is 2 d 1 h older"), "\(words)")
     }
-    let day = try at("2027-01-13 13:00:00", ["ls", "2027-01-12"], status: 2)
+    let day = try at("2027-01-13 13:00:30", ["ls", "2027-01-12"], status: 2)
     #expect(day.errorText.contains("the last one before is \(name)"), "\(day.errorText)")
   }
 

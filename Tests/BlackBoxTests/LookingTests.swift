@@ -72,6 +72,10 @@ struct LookingTests {
     let damaged = try world.treering(["cat", "latest", paths[0]])
     #expect(damaged.status == 6 && damaged.output.count == 700_000, "\(damaged.errorText)")
     #expect(damaged.errorText.contains("is damaged in \(taken.snapshot)"), "\(damaged.errorText)")
+    let document = try world.treering(["cat", "latest", paths[0], "--json"]).errorText
+    #expect(document.contains("\"path\":\"\(paths[0])\"") && document.contains("\"exit_status\":6"), "\(document)")
+    let absent = try world.treering(["cat", "latest", "/nowhere", "--json"]).errorText
+    #expect(absent.contains("\"path\":\"/nowhere\""), "\(absent)")
     try tool("rm", [stored])
     let missing = try world.treering(["cat", "latest", paths[0]])
     #expect(missing.status == 6 && missing.errorText.contains("No such file"), "\(missing.errorText)")

@@ -49,10 +49,14 @@ extension CommonOptions {
 /// Throws if a path stands in the place of the snapshot. `end` are the further words of the corrected command line.
 func requireSnapshot(_ reference: String, before paths: [PathArgument], then end: String = "") throws {
   guard reference.contains("/") else { return }
-  let words = ["latest", reference] + paths.map { escapedArgument($0.bytes) } + (end.isEmpty ? [] : [end])
+  // restic's form has the path behind a colon.
+  let parts = reference.split(separator: ":/", maxSplits: 1)
+  let isJoined = parts.count == 2 && !parts[0].contains("/")
+  let first = isJoined ? [String(parts[0]), "/" + parts[1]] : ["latest", reference]
+  let words = first + paths.map { escapedArgument($0.bytes) } + (end.isEmpty ? [] : [end])
   let shown = words.map { displayName(argumentBytes($0)) }
   throw ValidationError(
-    "\(shown[1]) is no snapshot; name one before the path, such as: treering \(Treering.command) "
+    "\(displayName(argumentBytes(reference))) is no snapshot; name one before the path, such as: treering \(Treering.command) "
       + shown.joined(separator: " "))
 }
 

@@ -90,6 +90,15 @@ func snapshotFirst(_ arguments: [String]) -> [String] {
   return [command, time] + rest
 }
 
+/// Gives `--hold` of `snapshot` an empty reason if a source, an option or nothing follows.
+func holdWithReason(_ arguments: [String]) -> [String] {
+  guard arguments.first == "snapshot",
+    let place = arguments.prefix(while: { $0 != "--" }).firstIndex(of: "--hold"),
+    arguments.count == place + 1 || ["-", "/", "."].contains(where: arguments[place + 1].hasPrefix)
+  else { return arguments }
+  return arguments[..<place] + ["--hold", ""] + arguments[(place + 1)...]
+}
+
 /// The sentence about the first option that the command does not have; `nil` if it has them all.
 ///
 /// The parser checks what the options mean together before it complains about a mistyped one.

@@ -78,7 +78,7 @@ extension SnapshotStore {
         let place =
           candidates.count == 1 ? "not in the snapshot \(candidates[0].name)" : "in none of the snapshots meant"
         return Failure(
-          .usage, "\(shown) is \(elsewhere == nil && candidates.count > 1 ? "in no snapshot" : place)",
+          .usage, "\(shown) is \(elsewhere == nil && candidates.count > 1 ? "in no snapshot" : place)", path: path,
           hint: elsewhere.map { "it is in \($0.name)" } ?? TreePath.hint(forAbsent: path))
       }
       found.append("\(shown) is newest in \(snapshot.name)")

@@ -48,7 +48,8 @@ extension Timestamp {
 /// Aligns cells in columns. Cells of `rightAligned` columns are aligned on the right.
 ///
 /// If the lines are wider than the terminal, the widest columns of words become narrower, and their cells take several
-/// lines. If that is not enough, the `expendable` columns are left out, in this order. Nothing is cut.
+/// lines. If that is not enough, the `expendable` columns are left out, in this order, and then long words are divided.
+/// Nothing is cut.
 func table(
   _ rows: [[String]], rightAligned: Set<Int> = [], expendable: [Int] = [],
   width: Int? = CurrentProcess.terminalWidth(of: .output)
@@ -56,7 +57,7 @@ func table(
   let columns = rows.map(\.count).max() ?? 0
   var widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
   if let width {
-    narrow(&widths, of: rows, to: width, without: rightAligned)
+    narrow(&widths, of: rows, to: width, without: rightAligned, dividesWords: false)
     if let column = expendable.first, excess(of: widths, over: width) > 0 {
       func place(_ other: Int) -> Int { other > column ? other - 1 : other }
       let rest = rows.map { row in row.indices.filter { $0 != column }.map { row[$0] } }
@@ -64,6 +65,7 @@ func table(
         rest, rightAligned: Set(rightAligned.filter { $0 != column }.map(place)),
         expendable: expendable.dropFirst().map(place), width: width)
     }
+    narrow(&widths, of: rows, to: width, without: rightAligned, dividesWords: true)
   }
   return rows.flatMap { row in
     let cells = zip(row, widths).map { wrapped($0, width: $1) }
@@ -84,26 +86,34 @@ func table(
 /// The number of characters of a line, with two blanks between columns, that are too many.
 private func excess(of widths: [Int], over width: Int) -> Int { widths.reduce(-2) { $0 + $1 + 2 } - width }
 
-/// Narrows the widest columns, none below its longest word, until the lines fit or nothing more can be done.
+/// Narrows the widest columns until the lines fit or nothing more can be done.
 ///
-/// Amounts, which are right-aligned, and times are not divided.
-private func narrow(_ widths: inout [Int], of rows: [[String]], to width: Int, without rightAligned: Set<Int>) {
-  let timeWidth = 16
-  let longestWords = widths.indices.map { column in
-    rows.flatMap { column < $0.count ? $0[column].split(separator: " ").map(\.count) : [] }.max() ?? 0
+/// None becomes narrower than its longest word, or, if `dividesWords` is true, than ten characters. A time is one word.
+/// Amounts, which are right-aligned, are not divided.
+private func narrow(
+  _ widths: inout [Int], of rows: [[String]], to width: Int, without rightAligned: Set<Int>, dividesWords: Bool
+) {
+  let least = widths.indices.map { column in
+    let words = rows.flatMap { column < $0.count ? wordLengths(of: $0[column]) : [] }.max() ?? 0
+    return dividesWords ? min(words, 10) : words
   }
   while true {
     let excess = excess(of: widths, over: width)
     guard excess > 0,
-      let widest = widths.indices.filter({
-        widths[$0] > max(longestWords[$0], timeWidth) && !rightAligned.contains($0)
-      }).max(by: { widths[$0] < widths[$1] })
+      let widest = widths.indices.filter({ widths[$0] > least[$0] && !rightAligned.contains($0) })
+        .max(by: { widths[$0] < widths[$1] })
     else { return }
-    widths[widest] = max(longestWords[widest], widths[widest] - excess)
+    widths[widest] = max(least[widest], widths[widest] - excess)
   }
 }
 
-/// The lines of a cell, divided at spaces.
+private func wordLengths(of cell: String) -> [Int] {
+  let timeLength = 16
+  if cell.count <= timeLength, cell.first?.isNumber == true { return [cell.count] }
+  return cell.split(separator: " ").map(\.count)
+}
+
+/// The lines of a cell, divided at spaces, and within a word that is longer than a line.
 private func wrapped(_ cell: String, width: Int) -> [String] {
   guard cell.count > width else { return [cell] }
   var lines: [String] = []
@@ -111,7 +121,11 @@ private func wrapped(_ cell: String, width: Int) -> [String] {
     if let last = lines.last, last.count + 1 + word.count <= width {
       lines[lines.count - 1] += " " + word
     } else {
-      lines.append(String(word))
+      var rest = word
+      repeat {
+        lines.append(String(rest.prefix(width)))
+        rest = rest.dropFirst(width)
+      } while !rest.isEmpty
     }
   }
   return lines

@@ -32,7 +32,7 @@ public enum Treering {
   static var command: String { name.withLock { $0 } }
 
   static func run(_ words: [String]) -> ExitStatus {
-    let arguments = snapshotFirst(commandFirst(words))
+    let arguments = holdWithReason(snapshotFirst(commandFirst(words)))
     let status = status(of: arguments)
     return [.done, .warnings].contains(status) || !WalCommand.isFetch(arguments) ? status : WalCommand.stopsRecovery
   }

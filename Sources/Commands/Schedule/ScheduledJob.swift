@@ -83,7 +83,7 @@ struct ScheduledJob {
       rehearses = true
       writablePaths.append(try plain(TableDrill.parent))
     }
-    if settings.healthchecks != nil || settings.webhook != nil
+    if settings.healthchecks != nil || settings.webhook != nil || settings.sources.contains(where: { $0.host != nil })
       || settings.drills.contains(where: { $0.healthchecks != nil })
     {
       usesNetwork = true

@@ -112,6 +112,7 @@ public final class Connection: Sendable {
       if failure.kind == .usage { throw failure }
       if failure.message == Channel.ended.message { try process?.explain(&failure) }
       process?.passOnLines()
+      failure.path = failure.path ?? Array(options.displayName.utf8)
       failure.message = "\(options.displayName): \(failure.message)"
       throw failure
     }
