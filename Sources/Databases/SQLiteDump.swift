@@ -42,15 +42,7 @@ struct SQLiteDump {
     try target.checkSpace(forBytes: byteCount)
     let place = Place(file, at: path, copyIn: target, name: tools.name)
     try place.target.give()
-    // In WAL mode, one reading transaction lets writers go on. Without it, each write would start the copy anew. In
-    // the other modes a transaction would stop the writers.
-    let mode = try run(
-      [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000", "PRAGMA journal_mode"), in: place)
-    let holdsStill = mode.elementsEqual("wal\n".utf8) ? words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1") : []
-    // The copy has a fixed name, because the command has its own rules for quotes.
-    let backup = Array(".backup main ".utf8) + place.copy(Self.copy)
-    _ = try run(
-      [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000") + holdsStill + [backup], in: place)
+    try copy(place, byteCount: byteCount)
     try checkCopy(Self.copy, in: place)
     guard file.name != Self.copy else { return DumpResult() }
     try target.attempt("name the copy in") { () throws(Errno) in
@@ -58,6 +50,30 @@ struct SQLiteDump {
       try directory.descriptor.rename(Self.copy.span, to: directory.descriptor, as: file.name.span)
     }
     return DumpResult()
+  }
+
+  /// Copies the database. In WAL mode, one reading transaction lets writers go on.
+  ///
+  /// In the other modes it would stop them. Without it, each write starts the copy anew, so after some time they have
+  /// to wait all the same.
+  private func copy(_ place: Place, byteCount: UInt64) throws(DumpFailure) {
+    let source = [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000")
+    // The copy has a fixed name, because the command has its own rules for quotes.
+    let backup = [Array(".backup main ".utf8) + place.copy(Self.copy)]
+    if try !run(source + words("PRAGMA journal_mode"), in: place).elementsEqual("wal\n".utf8) {
+      var impatient = database
+      impatient.user = nil
+      impatient.timeoutSeconds = min(30 + Int64(clamping: byteCount / 10_000_000), database.timeoutSeconds / 4)
+      let start = Clock.monotonic()
+      do {
+        _ = try run(source + backup, in: place, by: try Tools(of: impatient, programs: tools.programs))
+        return
+      } catch { guard Clock.monotonic() - start >= Double(impatient.timeoutSeconds) else { throw error } }
+      for name in [Self.copy, Self.copy + Array("-journal".utf8)] {
+        try? place.target.directory.descriptor.unlink(name.span)
+      }
+    }
+    _ = try run(source + words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1") + backup, in: place)
   }
 
   /// Throws if a copy has errors.
@@ -88,11 +104,11 @@ struct SQLiteDump {
     return Place(DumpDirectory(directory, path: path, account: tools.account, name: tools.name))
   }
 
-  private func run(_ arguments: [[UInt8]], in place: Place) throws(DumpFailure) -> [UInt8] {
+  private func run(_ arguments: [[UInt8]], in place: Place, by other: Tools? = nil) throws(DumpFailure) -> [UInt8] {
     var setting = Tools.Setting(directory: place.target.directory)
     setting.input = try place.input()
     let options = words("-bail", "-batch", "-init", "/dev/null")
-    return try tools.run(place.words + [program] + options + arguments, setting).output
+    return try (other ?? tools).run(place.words + [program] + options + arguments, setting).output
   }
 
   /// A file as a URI, which keeps its name from being an option and carries a parameter.

@@ -94,6 +94,19 @@ struct DatabaseMomentTests {
 
   private static let expected = "one,it's two\n1\n2\n0\n"
 
+  @Test("the log in which the server crashed is archived as every other")
+  func crash() throws {
+    try configure("archive = \"\(archive)\"")
+    try server.make("other", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1)")
+    try treering(["run"])
+    try server.query("INSERT INTO t VALUES (2)", in: "other")
+    try server.crash()
+    try server.start()
+    try server.query("INSERT INTO t VALUES (3)", in: "other")
+    let stored = try treering(["database", "archive", "web", "-v"]).outputText
+    #expect(stored.contains("stored 2 binary logs"), "\(stored)")
+  }
+
   @Test("a dump of all databases, and the archived logs: a data directory, and one database in another server")
   func archived() throws {
     try configure("archive = \"\(archive)\"")

@@ -142,6 +142,15 @@ final class PointInTimeTests {
     #expect(try server.query("SELECT string_agg(row::text, ',' ORDER BY row) FROM t") == "1,2")
   }
 
+  @Test("without its archive, a backup that lacks its log is no server, and the answer says so")
+  func withoutArchive() throws {
+    _ = try treering("run", "--now")
+    let back = server.directory / "back"
+    let result = try runCommand(program, ["database", "restore", "main", "--to", back, "-r", world.repository.root])
+    #expect(result.status == 1 && result.errorText.contains("has no log"), "\(result.errorText)")
+    #expect(!result.outputText.contains("start it with"), "\(result.outputText)")
+  }
+
   @Test("a server that was made anew does not mix its log with the old one's")
   func anotherServer() throws {
     _ = try treering("run", "--now")

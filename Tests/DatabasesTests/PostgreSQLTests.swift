@@ -203,6 +203,18 @@ import Testing
     #expect(nothing.description.contains("the program psql is missing; install it"))
   }
 
+  @Test("roles that are not whole are no dump", arguments: ["exit", "pg_dumpall \"$@\" | head -n 5"])
+  func cutRoles(_ script: String) throws {
+    let place = try TemporaryDirectory("programs")
+    for name: ByteString in ["psql", "pg_dump", "pg_restore"] {
+      try tool("ln", ["-s", "/usr/lib/postgresql/15/bin" / name, place.path / name])
+    }
+    try Tree(place.path).write(
+      "pg_dumpall", "#!/bin/sh\nPATH=/usr/lib/postgresql/15/bin:$PATH\n\(script)\n", mode: 0o755)
+    let failure = try Trial(bySocket(), path: place.path.text + ":/usr/bin:/bin", postgreSQL: "/nonexistent").failure
+    #expect(failure.reason.contains("lacks its end marker"), "\(failure)")
+  }
+
   @Test("certificates are verified")
   func certificates() throws {
     defer { try? server.choose(.right) }

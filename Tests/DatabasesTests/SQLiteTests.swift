@@ -50,6 +50,21 @@ import Testing
     withExtendedLifetime(place) {}
   }
 
+  @Test("without WAL mode, a writer that starts each copy anew has to wait in the end")
+  func busyWriter() throws {
+    let (place, path) = try make("delete")
+    try tool("sqlite3", [path, "INSERT INTO u SELECT randomblob(30000) FROM t LIMIT 8000"])
+    let script = """
+      while :; do sqlite3 -cmd '.timeout 60000' "$1" 'UPDATE t SET b = 1 WHERE a = 1' || exit; sleep 0.01; done
+      """
+    let writer = try RunningCommand("sh", ["-c", ByteString(script), "sh", path])
+    defer { writer.signal(SIGKILL) }
+    let trial = try Trial(table(path, "timeout = \"12s\"\n"))
+    #expect(try trial.dump.warnings == [])
+    #expect(try trial.files() == [path.lastComponent.text])
+    withExtendedLifetime(place) {}
+  }
+
   @Test("an unchanged database gives the same bytes, and is not changed")
   func unchanged() throws {
     for mode in ["wal", "delete"] {

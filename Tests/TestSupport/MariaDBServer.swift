@@ -3,6 +3,7 @@ internal import Foundation
 /// A real MariaDB server, with binary logs.
 public final class MariaDBServer: DatabaseServer, @unchecked Sendable {
   public var socket: ByteString { directory / "socket" }
+  private var command = ""
 
   /// The one that all tests share.
   public static func shared() throws -> MariaDBServer { try one.get() }
@@ -20,9 +21,13 @@ public final class MariaDBServer: DatabaseServer, @unchecked Sendable {
         "bind-address=127.0.0.1", "port=\(port)", "log-bin=bin", "server-id=1", "sync-binlog=0", "skip-name-resolve",
         "ssl-cert=\(directory)/server.crt", "ssl-key=\(directory)/server.key", "ssl-ca=\(certificates.authority)",
       ] + inMemory
-    try launch("mariadbd --no-defaults " + options.map { "--" + $0 }.joined(separator: " "))
+    command = "mariadbd --no-defaults " + options.map { "--" + $0 }.joined(separator: " ")
+    try start()
     try query(#"CREATE USER app@'%' IDENTIFIED BY 'right: \\ "pass" \'word\' #'"#)
   }
+
+  /// Starts the server after a crash, too.
+  public func start() throws { try launch(command) }
 
   override func client(_ sql: ByteString, in database: ByteString) -> [ByteString] {
     asServer(

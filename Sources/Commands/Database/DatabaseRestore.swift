@@ -136,21 +136,18 @@ struct DatabaseRestore {
       archive = try RecoveryDirectory.copy(logs, beside: path, for: account)
     }
     archive = archive ?? configured?.archive.map { Array($0.utf8) }
-    if let archive {
-      let found = try LogArchive(at: archive)
-      try found.checkServer(ofData: Directory(Descriptor.open(path: path, [.read, .directory])))
-      newest = try newest ?? DatabaseLogs(of: found).state(for: [])
+    guard let archive else {
+      return try RecoveryDirectory(withoutArchiveAt: path, account: account, seconds: command.at)
     }
-    let program = try CurrentProcess.programFile()
+    let found = try LogArchive(at: archive)
+    try found.checkServer(ofData: Directory(Descriptor.open(path: path, [.read, .directory])))
+    newest = try newest ?? DatabaseLogs(of: found).state(for: [])
     // In the setting, a percent sign stands for itself if it is there twice.
-    let fetch = archive.map { archive in
-      let words = [shellWord(program), shellWord(archive)].map { $0.replacing("%", with: "%%") }
-      return "\(words[0]) wal fetch %f %p --archive \(words[1])"
-    }
+    let words = [shellWord(try CurrentProcess.programFile()), shellWord(archive)].map { $0.replacing("%", with: "%%") }
     return RecoveryDirectory(
-      path: path, account: account, fetchCommand: fetch, seconds: command.at,
-      shortage: archive == nil
-        ? nil : command.at.flatMap { RecoveryDirectory.shortage(of: newest?.stored, newest?.newest, at: $0) })
+      path: path, account: account, fetchCommand: "\(words[0]) wal fetch %f %p --archive \(words[1])",
+      seconds: command.at,
+      shortage: command.at.flatMap { RecoveryDirectory.shortage(of: newest?.stored, newest?.newest, at: $0) })
   }
 
   /// Refuses a directory that has anything.

@@ -14,8 +14,10 @@ struct RecoveryDirectory {
   let fetchCommand: String?
   /// The moment to stop at; `nil` for the end of the log.
   let seconds: Int64?
-  /// The warning that the log does not reach the moment.
+  /// The warning that the log does not reach the moment, or is not at hand.
   var shortage: String?
+  /// False if the server would lack the log of the backup.
+  var canStart = true
 
   /// The warning if a log, the newest of an archive, was stored before the moment of a recovery.
   static func shortage(of stored: Timestamp?, _ log: String?, at seconds: Int64) -> String? {
@@ -29,14 +31,33 @@ struct RecoveryDirectory {
       + "(SELECT pg_switch_wal()), or restore without --at"
   }
 
-  /// Writes the settings and gives the directory to the account. Returns the command line that starts the server.
-  func prepare() throws(Failure) -> String {
+  /// The recovery without an archive, up to the end of the backup.
+  init(withoutArchiveAt path: [UInt8], account: Account?, seconds: Int64?) throws(Errno) {
+    (self.path, self.account, self.seconds, fetchCommand) = (path, account, seconds, nil)
+    let data = Directory(try Descriptor.open(path: path, [.read, .directory]))
+    canStart = try data.directory(Array("pg_wal".utf8).span).names().contains { $0.count == 24 }
+    let advice = "name the archive of its log with --archive"
+    if !canStart {
+      shortage = "the backup has no log, and a server does not start without it; \(advice)"
+    } else if seconds != nil {
+      shortage = "no archive of the log is at hand, so the state is that of the end of the backup; \(advice)"
+    }
+  }
+
+  init(path: [UInt8], account: Account?, fetchCommand: String, seconds: Int64?, shortage: String?) {
+    (self.path, self.account, self.seconds) = (path, account, seconds)
+    (self.fetchCommand, self.shortage) = (fetchCommand, shortage)
+  }
+
+  /// Writes the settings and gives the directory to the account. Returns the command line that starts the
+  /// server; `nil` if it would not start.
+  func prepare() throws(Failure) -> String? {
     do {
       let directory = Directory(try Descriptor.open(path: path, [.read, .directory]))
       try writeSettings(in: directory)
       try moveTablespacesOut(of: directory)
       if let account { try directory.give(to: account) }
-      return try startCommand(in: directory)
+      return canStart ? try startCommand(in: directory) : nil
     } catch { throw Failure.writing("prepare the data directory", at: path, because: error) }
   }
 
@@ -70,6 +91,7 @@ struct RecoveryDirectory {
 
   /// The answer for a person.
   func lines(startingBy command: String?) -> [String] {
+    guard canStart else { return [] }
     let moment = seconds.map { "to \(CalendarTime(seconds: $0).rfc3339)" } ?? "to the end of the log"
     return [
       fetchCommand == nil

@@ -167,7 +167,7 @@ struct DatabaseDrill {
     do {
       let directory = Directory(try Descriptor.open(path: path, [.read, .directory]))
       if dump.isBaseBackup {
-        _ = try RecoveryDirectory(path: path, account: scratch.account, fetchCommand: nil, seconds: nil).prepare()
+        _ = try RecoveryDirectory(withoutArchiveAt: path, account: scratch.account, seconds: nil).prepare()
       } else if dump.isPhysical, let account = scratch.account {
         try directory.give(to: account)
       }

@@ -7,19 +7,15 @@ public struct BinaryLog: Sendable, Equatable {
   public let began: Int64
   /// The second of the latest event.
   public let ended: Int64
-  /// True if the file ends with the event that closes it.
-  public let isClosed: Bool
 
   fileprivate static let magic: [UInt8] = [0xFE, 0x62, 0x69, 0x6E]
   private static let headerBytes = 19
-  /// The events STOP and ROTATE.
-  private static let closing: Set<UInt8> = [3, 4]
 
   /// Reads the headers of all events; `nil` if the file is no whole sequence of events.
   public init?(reading file: borrowing Descriptor) throws(Errno) {
     let size = try file.status().size
     guard try file.read(at: 0, count: 4) == Self.magic else { return nil }
-    var (place, first, latest, kind): (UInt64, Int64?, Int64, UInt8) = (4, nil, 0, 0)
+    var (place, first, latest): (UInt64, Int64?, Int64) = (4, nil, 0)
     while place < size {
       let header = try file.read(at: place, count: Self.headerBytes)
       guard header.count == Self.headerBytes else { return nil }
@@ -28,11 +24,10 @@ public struct BinaryLog: Sendable, Equatable {
       guard length >= UInt64(Self.headerBytes), length <= size - place else { return nil }
       first = first ?? Int64(number(0..<4))
       latest = max(latest, Int64(number(0..<4)))
-      kind = header[4]
       place += length
     }
     guard let first else { return nil }
-    (began, ended, isClosed) = (first, latest, Self.closing.contains(kind))
+    (began, ended) = (first, latest)
   }
 }
 

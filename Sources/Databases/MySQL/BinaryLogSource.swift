@@ -74,6 +74,8 @@ public struct BinaryLogSource {
   }
 
   /// Puts copies of closed logs into a private directory of this user. Each is whole.
+  ///
+  /// A log in which the server crashed has no event that closes it.
   public func fetch(_ logs: [BinaryLogName], into directory: Directory, at path: [UInt8]) throws(DumpFailure) {
     guard !logs.isEmpty else { return }
     let target = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
@@ -91,7 +93,7 @@ public struct BinaryLogSource {
     for log in logs {
       let size = try target.attempt("read", at: path + [slash] + log.text) { () throws(Errno) -> UInt64? in
         let file = try directory.descriptor.openToRead(log.text.span)
-        return try BinaryLog(reading: file)?.isClosed == true ? try file.status().size : nil
+        return try BinaryLog(reading: file) == nil ? nil : try file.status().size
       }
       guard let size, size == sizes[log.text] ?? size else {
         throw DumpFailure(name: tools.name, reason: "the copy of the binary log \(displayName(log.text)) is not whole")

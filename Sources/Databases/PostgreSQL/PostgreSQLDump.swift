@@ -87,13 +87,20 @@ struct PostgreSQLDump {
     } catch {
       throw server.explained(error)
     }
-    try target.attempt("write", at: target.path + [slash] + name) { () throws(Errno) in
+    let isComplete = try target.attempt("write", at: target.path + [slash] + name) { () throws(Errno) in
       let file = try target.directory.descriptor.open(name.span, .readWrite)
-      try file.write(Self.withLastingKey(try file.readToEnd(limit: Self.longestGlobals)), at: 0)
+      let text = try file.readToEnd(limit: Self.longestGlobals)
+      try file.write(Self.withLastingKey(text), at: 0)
+      return firstIndex(of: Array(Self.endMarker.utf8), in: Array(text.suffix(256))) != nil
+    }
+    guard isComplete else {
+      throw DumpFailure(name: tools.name, reason: "the dump of roles lacks its end marker, \"\(Self.endMarker)\"")
     }
   }
 
   private static let longestGlobals = 256 << 20
+  /// Only a command `\unrestrict` with its key follows.
+  private static let endMarker = "-- PostgreSQL database cluster dump complete"
 
   /// The text with a key that depends on its content alone.
   ///
