@@ -94,6 +94,38 @@ struct ResticInterruptionTests {
     try world.there(["verify"])
   }
 
+  @Test("a killed push to OpenStack Swift shows nothing, and the next one uses what arrived")
+  func killedAtSwift() throws {
+    let world = try ResticWorld(at: .swift)
+    try world.world.source.write("file", "x")
+    try world.world.snapshot()
+    try world.push()
+    try grow(world.world, "large", mebibytes: 70)
+    try world.world.snapshot()
+    let push = try startSlowPush(world, rate: "4MB/s")
+    // Until a pack is there.
+    let devices = world.world.directory.path / "place/devices"
+    var waits = 0
+    while waits < 600, try mebibytes(in: devices) < 18 {
+      usleep(100_000)
+      waits += 1
+    }
+    push.signal(SIGKILL)
+    _ = try push.wait()
+    #expect(try world.there(["list"]).outputLines.count == 2)
+    try world.restic(["unlock", "--remove-all"])
+    try world.check()
+    let next = try world.push()
+    #expect(next.result == "sent" && next.bytesSent < 60 << 20)
+    try world.check()
+    try world.there(["verify"])
+  }
+
+  private func mebibytes(in directory: ByteString) throws -> Int {
+    // Files go while they are counted.
+    Int(try runCommand("du", ["-sm", directory]).outputText.prefix { $0.isNumber }) ?? 0
+  }
+
   private func startSlowPush(_ world: ResticWorld, rate: ByteString) throws -> RunningCommand {
     try RunningCommand(
       try treeringBinary(),
