@@ -65,14 +65,15 @@ struct VerifyCommand: RunnableCommand {
     report(findings: found, of: verified, progress: progress, remedy: try remedy(for: found, in: store.local))
     let isOfAll = Set(names).isSuperset(of: list.snapshots.map(\.name) + list.unusable.map(\.name))
     guard let repository = store.local else {
-      if isOfAll { recordOfRemote(found.result, at: start) }
+      if isOfAll { recordOfRemote(found.result, of: verified, at: start) }
       return found.status
     }
     var line = VerificationLine(
       time: start, part: part, verified: verified.count, of: list, findings: found, progress: progress)
     line.repairFrom = try repairRemote()
     if repairFrom != nil { line.unrepaired = found.result.damagedSnapshots.map(\.description) }
-    let isRecorded = record(line, of: found.result, part: isOfAll ? part : nil, in: repository, at: start)
+    let isRecorded = record(
+      line, of: found.result, names: verified, part: isOfAll ? part : nil, in: repository, at: start)
     return isRecorded || found.status != .done ? found.status : .warnings
   }
 
@@ -246,11 +247,11 @@ struct VerifyCommand: RunnableCommand {
 
   /// Records damage and the run. Returns false, with a warning, if that failed.
   private func record(
-    _ line: VerificationLine, of result: VerifyResult, part: VerificationPart?, in repository: Repository,
-    at time: Timestamp
+    _ line: VerificationLine, of result: VerifyResult, names: [SnapshotName], part: VerificationPart?,
+    in repository: Repository, at time: Timestamp
   ) -> Bool {
     do {
-      try repository.record(line, of: result, part: part, at: time)
+      try repository.record(line, of: result, names: names, part: part, by: "verify", at: time)
       return true
     } catch {
       // A user with read-only access to the repository may verify it.
@@ -266,7 +267,7 @@ struct VerifyCommand: RunnableCommand {
 
   /// Remembers the verification of all snapshots of a remote beside the memory of its pushes, for `audit`. Damage
   /// forgets all earlier ones.
-  private func recordOfRemote(_ result: VerifyResult, at time: Timestamp) {
+  private func recordOfRemote(_ result: VerifyResult, of names: [SnapshotName], at time: Timestamp) {
     do {
       guard let file = try common.configuration(), let path = file.repositoryPath,
         let address = try common.remoteAddress()
@@ -274,7 +275,8 @@ struct VerifyCommand: RunnableCommand {
       let repository = try Repository.open(path)
       guard let parts = repository.pushMemory.verifiedParts(at: address.recorded) else { return }
       if result.damaged > 0 { return try parts.forget() }
-      if result.problems == 0, result.archivedChunks == 0 { try parts.add(part, at: time) }
+      guard result.problems == 0, result.archivedChunks == 0 else { return }
+      try parts.add(part, of: names, by: "verify", at: time)
     } catch { Console.note("the verification is not remembered for audit: \(error)") }
   }
 

@@ -1,8 +1,9 @@
 public import Model
 internal import Posix
 
-/// The last verification of each part of a repository: the lines of a file, each a time and a part. The file is
-/// `.treering/verified`, and for a remote one beside the memory of its pushes.
+/// The last verification of each part of a repository: the lines of a file, each a time and a part, and in newer lines
+/// the number of snapshots, the newest of them, and the author. The file is `.treering/verified`, and for a remote one beside the memory of
+/// its pushes.
 ///
 /// A verification of everything is the part 1/1 and replaces all lines.
 public struct VerifiedParts {
@@ -26,11 +27,18 @@ public struct VerifiedParts {
     } catch { throw Failure(.failed, "cannot read \(displayName(repository.path))/.treering/verified: \(error)") }
   }
 
-  /// Records a part in which every entry was compared.
-  public func add(_ part: VerificationPart, at time: Timestamp) throws(Failure) {
+  /// Records a part of some snapshots in which every entry was compared by a command, such as `run`.
+  public func add(
+    _ part: VerificationPart, of names: [SnapshotName], by command: String, at time: Timestamp
+  ) throws(Failure) {
     let others = part.isWhole ? [] : try all().filter { $0.part != part }
+    let user = accountName(ofUser: CurrentProcess.effectiveUser)
+    let extent = names.max { $0.seconds < $1.seconds }.map {
+      VerifiedPart.Extent(snapshots: names.count, newest: $0, author: "treering \(command) as \(user)")
+    }
+    let new = VerifiedPart(part: part, seconds: time.seconds, extent: extent)
     // Records of an abandoned division are dropped in the end.
-    let kept = others.suffix(2 * VerificationPart.mostParts) + [VerifiedPart(part: part, seconds: time.seconds)]
+    let kept = others.suffix(2 * VerificationPart.mostParts) + [new]
     try repository.replace(file, with: kept.map { $0.line + "\n" }.joined())
   }
 
@@ -49,17 +57,37 @@ public struct VerifiedParts {
 public struct VerifiedPart: Sendable, Equatable {
   public let part: VerificationPart
   public let seconds: Int64
+  /// `nil` if it was not recorded.
+  public let extent: Extent?
 
-  public init(part: VerificationPart, seconds: Int64) { (self.part, self.seconds) = (part, seconds) }
-
-  init?(line: Substring) {
-    let words = line.split(separator: " ")
-    guard words.count == 2, let seconds = Moment.seconds(of: String(words[0])), let part = VerificationPart(words[1])
-    else { return nil }
-    self.init(part: part, seconds: seconds)
+  public struct Extent: Sendable, Equatable {
+    /// The number of snapshots that were read.
+    public let snapshots: Int
+    /// The newest of them.
+    public let newest: SnapshotName
+    /// The command and the user, such as `treering run as root`.
+    public let author: String
   }
 
-  var line: String { "\(CalendarTime(seconds: seconds).rfc3339) \(part)" }
+  public init(part: VerificationPart, seconds: Int64, extent: Extent? = nil) {
+    (self.part, self.seconds, self.extent) = (part, seconds, extent)
+  }
+
+  init?(line: Substring) {
+    let words = line.split(separator: " ", maxSplits: 4)
+    guard words.count >= 2, let seconds = Moment.seconds(of: String(words[0])), let part = VerificationPart(words[1])
+    else { return nil }
+    var extent: Extent?
+    if words.count == 5, let count = Int(words[2]), let newest = SnapshotName(words[3].utf8) {
+      extent = Extent(snapshots: count, newest: newest, author: String(words[4]))
+    }
+    self.init(part: part, seconds: seconds, extent: extent)
+  }
+
+  var line: String {
+    let more = extent.map { " \($0.snapshots) \($0.newest) \($0.author)" } ?? ""
+    return "\(CalendarTime(seconds: seconds).rfc3339) \(part)" + more
+  }
 }
 
 extension [VerifiedPart] {
@@ -76,5 +104,10 @@ extension [VerifiedPart] {
       let times = times(ofParts: count)
       return times.contains(nil) ? nil : times.compactMap(\.self).min()
     }.max()
+  }
+
+  /// The time of the newest snapshot of which everything was verified, as far as it was recorded.
+  public var verifiedThrough: Int64? {
+    map { VerifiedPart(part: $0.part, seconds: $0.extent?.newest.seconds ?? $0.seconds) }.verifiedSince
   }
 }

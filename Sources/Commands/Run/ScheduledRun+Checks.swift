@@ -35,10 +35,11 @@ extension ScheduledRun {
       }
       line.stop()
       let found = VerificationFindings(result: result)
-      let verified = names.count { !result.expired.contains($0) }
+      let verified = names.filter { !result.expired.contains($0) }
       try repository.record(
-        VerificationLine(time: start, part: part, verified: verified, of: list, findings: found, progress: progress),
-        of: result, part: part, at: start)
+        VerificationLine(
+          time: start, part: part, verified: verified.count, of: list, findings: found, progress: progress),
+        of: result, names: verified, part: part, by: "run", at: start)
       let message = "\(counted(result.filesRead, "file")) (\(byteText(progress.bytesRead.value))) read"
       switch found.status {
       case .damaged: throw damage(of: result.damaged, in: part, of: repository)

@@ -28,13 +28,16 @@ extension Problem {
 extension Repository {
   /// Records a verification: the marks of damaged snapshots, the part, and a line of the history.
   ///
-  /// `part` is `nil` if some snapshots were left out.
+  /// `part` is `nil` if some snapshots were left out. `command` verified the snapshots `names`.
   func record(
-    _ line: VerificationLine, of result: VerifyResult, part: VerificationPart?, at time: Timestamp
+    _ line: VerificationLine, of result: VerifyResult, names: [SnapshotName], part: VerificationPart?,
+    by command: String, at time: Timestamp
   ) throws(Failure) {
     try mark(result, isWhole: line.part == nil, at: time)
     // An entry that could not be compared was not verified.
-    if let part, result.problems == result.damaged { try verifiedParts.add(part, at: time) }
+    if let part, result.problems == result.damaged {
+      try verifiedParts.add(part, of: names, by: command, at: time)
+    }
     try history.append(line)
   }
 
