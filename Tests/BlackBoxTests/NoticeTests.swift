@@ -64,7 +64,7 @@ struct NoticeTests {
     #expect(requests.map(\.method) == ["POST", "POST"])
     #expect(requests[1].body.contains("snapshot") && requests[1].body.contains("done"))
     #expect(requests[1].headers["user-agent"]?.hasPrefix("treering/") == true)
-    #expect(try lastRun(world).steps.map(\.step) == ["snapshot", "rotate"])
+    #expect(try lastRun(world).steps.map(\.step) == ["snapshot", "rotate", "healthchecks"])
   }
 
   @Test("a query of the address stays one")

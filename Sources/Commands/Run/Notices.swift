@@ -22,27 +22,46 @@ struct Notices {
     }
   }
 
-  /// Returns a step for each failed notification.
-  func runBegins() -> [RunStep] {
-    tell("healthchecks start", failure: "Healthchecks could not be told of the start") { healthchecks?.start() }
+  private static let startStep = "healthchecks start"
+  private static let endStep = "healthchecks"
+  private static let webhookStep = "webhook"
+  private static let commandStep = "notify "
+
+  /// True for the steps of notifications in the history.
+  static func isNotice(_ step: String) -> Bool {
+    [startStep, endStep, webhookStep, MailMessage.step].contains(step) || step.hasPrefix(commandStep)
   }
 
-  /// Returns a step for each failed notification.
+  /// Returns a step if the notification failed.
+  func runBegins() -> [RunStep] {
+    guard let healthchecks else { return [] }
+    let step = tell(Self.startStep, failure: "Healthchecks could not be told of the start") { healthchecks.start() }
+    return step.outcome == .failed ? [step] : []
+  }
+
+  /// Returns a step for each notification, delivered or not.
   func runEnded(_ answer: some RunReport, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
     let isGood = answer.exitStatus == ExitStatus.done.code
-    var steps = tell("healthchecks", failure: "Healthchecks could not be told of the end") { sendEnd(answer) }
+    var steps: [RunStep] = []
+    if let healthchecks {
+      steps.append(
+        tell(Self.endStep, failure: "Healthchecks could not be told of the end") { sendEnd(answer, to: healthchecks) })
+    }
     if let webhook = settings.webhook, !(isGood && webhook.onlyFailures) {
-      steps += tell("webhook", failure: "the webhook could not be told") {
-        Webhook(
-          url: webhook.url, headers: webhook.headers, userAgent: Self.userAgent,
-          limitSeconds: Double(settings.notifySeconds)
-        ).send(jsonText(answer))
-      }
+      steps.append(
+        tell(Self.webhookStep, failure: "the webhook could not be told") {
+          Webhook(
+            url: webhook.url, headers: webhook.headers, userAgent: Self.userAgent,
+            limitSeconds: Double(settings.notifySeconds)
+          ).send(jsonText(answer))
+        })
     }
     if let command = settings.notifyCommand, !(isGood && settings.notifyCommandOnlyFailures) {
-      steps += tell("notify \(command.command[0])", failure: "the program \(command.command[0]) could not be told") {
-        run(command, after: answer, environment: environment)
-      }
+      let program = command.command[0]
+      steps.append(
+        tell(Self.commandStep + program, failure: "the program \(program) could not be told") {
+          run(command, after: answer, environment: environment)
+        })
     }
     return steps
   }
@@ -54,37 +73,36 @@ struct Notices {
     after answer: some RunReport, last: () throws -> Int64? = { nil }, report: () -> [String]
   ) -> [RunStep] {
     guard let mail = settings.mail else { return [] }
-    let start = Clock.monotonic()
     do {
       let last = mail.on == .weekly ? try last() : nil
       let status = ExitStatus(code: answer.exitStatus)
       guard mail.isDue(after: status, last: last, at: Clock.now().seconds) else { return [] }
     } catch { Console.warn("\(error)") }
     let report = report()
-    let failures = tell(MailMessage.step, failure: "the mail could not be sent") {
+    let step = tell(MailMessage.step, failure: "the mail could not be sent") {
       do {
         try MailMessage(to: mail.to, after: answer, report: report).send()
         return nil
       } catch { return "\(error)" }
     }
-    if !failures.isEmpty { return failures }
-    return [
-      RunStep(step: MailMessage.step, outcome: .done, elapsedSeconds: Clock.monotonic() - start, message: nil)
-    ]
+    return [step]
   }
 
-  private func tell(_ step: String, failure what: String, send: () -> String?) -> [RunStep] {
+  /// `send` returns the reason of a failure.
+  private func tell(_ step: String, failure what: String, send: () -> String?) -> RunStep {
     let start = Clock.monotonic()
-    guard let message = send() else { return [] }
-    Console.warn("\(what): \(message)")
-    return [RunStep(step: step, outcome: .failed, elapsedSeconds: Clock.monotonic() - start, message: message)]
+    let message = send()
+    if let message { Console.warn("\(what): \(message)") }
+    return RunStep(
+      step: step, outcome: message == nil ? .done : .failed, elapsedSeconds: Clock.monotonic() - start,
+      message: message)
   }
 
-  private func sendEnd(_ answer: some RunReport) -> String? {
+  private func sendEnd(_ answer: some RunReport, to healthchecks: Healthchecks) -> String? {
     var status = answer.exitStatus
     if status == ExitStatus.warnings.code && settings.warningsAreSuccess { status = ExitStatus.done.code }
     let log = (Console.lastMessages + answer.lines).joined(separator: "\n")
-    return healthchecks?.finish(exitStatus: status, log: Array(log.utf8))
+    return healthchecks.finish(exitStatus: status, log: Array(log.utf8))
   }
 
   private func run(
