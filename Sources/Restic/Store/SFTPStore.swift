@@ -28,7 +28,7 @@ public final class SFTPStore: ObjectStore, @unchecked Sendable {
   /// Calls `body` with a connection that no other thread uses, and once more if an old connection turns out to be lost.
   ///
   /// Every call of a store may be repeated.
-  private func withConnection<R>(isLast: Bool = false, _ body: (SFTPConnection) throws -> R) throws -> R {
+  func withConnection<R>(isLast: Bool = false, _ body: (SFTPConnection) throws -> R) throws -> R {
     let (connection, isNew) = try takeConnection(isLast: isLast)
     do {
       defer { giveBack(connection) }
@@ -80,10 +80,10 @@ public final class SFTPStore: ObjectStore, @unchecked Sendable {
 
   // MARK: Paths
 
-  private func place(_ text: some Collection<UInt8>) -> [UInt8] { path + [slash] + text }
+  func place(_ text: some Collection<UInt8>) -> [UInt8] { path + [slash] + text }
   private func place(of name: ObjectName) -> [UInt8] { place(name.path.utf8) }
 
-  private func failure(_ what: String, _ status: SFTPConnection.Status) -> Failure {
+  func failure(_ what: String, _ status: SFTPConnection.Status) -> Failure {
     let reason =
       switch status.code {
       case 2: "no such file"
@@ -97,18 +97,18 @@ public final class SFTPStore: ObjectStore, @unchecked Sendable {
       hint: status.code == SFTPConnection.Status.failed ? "is the disk of the server full?" : nil)
   }
 
-  private func unexpected(_ what: String) -> Failure {
+  func unexpected(_ what: String) -> Failure {
     Failure(.remote, "\(displayName): cannot \(what): the server's answer is of another kind")
   }
 
   /// Throws unless an answer says that all is well.
-  private func require(_ answer: SFTPConnection.Answer, to what: String) throws {
+  func require(_ answer: SFTPConnection.Answer, to what: String) throws {
     guard case .status(let status) = answer else { throw unexpected(what) }
     guard status.code == 0 else { throw failure(what, status) }
   }
 
   /// The handle of an opened file or directory; `nil` if there is none.
-  private func handle(_ answer: SFTPConnection.Answer, of what: String) throws -> [UInt8]? {
+  func handle(_ answer: SFTPConnection.Answer, of what: String) throws -> [UInt8]? {
     switch answer {
     case .handle(let handle): return handle
     case .status(let status) where status.code == SFTPConnection.Status.noSuchFile: return nil
