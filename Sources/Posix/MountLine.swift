@@ -19,7 +19,7 @@ public struct MountLine: Sendable {
   public let layers: [[UInt8]]
 
   /// The device number in the form of `FileStatus`.
-  var deviceNumber: UInt64? {
+  public var deviceNumber: UInt64? {
     let numbers = device.split(separator: UInt8(ascii: ":")).compactMap { UInt64(String(decoding: $0, as: UTF8.self)) }
     return numbers.count == 2 ? numbers[0] << 32 | numbers[1] : nil
   }

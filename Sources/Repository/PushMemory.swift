@@ -86,6 +86,11 @@ public struct PushMemory {
     return nil
   }
 
+  /// The catalog of a snapshot that was pushed to this address, if it was kept.
+  public func keptCatalog(of name: SnapshotName, at address: [UInt8]) -> OpenCatalog? {
+    remotes().first { self.address(in: $0) == address }.flatMap { Self.keptCatalog(of: name, in: $0) }
+  }
+
   /// The verifications of the remote at this address from here; `nil` if nothing was pushed there.
   public func verifiedParts(at address: [UInt8]) -> VerifiedParts? {
     for own in remotes() where self.address(in: own) == address { return VerifiedParts(in: repository, directory: own) }

@@ -113,6 +113,8 @@ public struct Configuration: Sendable, Equatable {
     public var verifyWithinSeconds: Int64 = 90 * 86_400
     /// A file is named after so many runs that could not read it.
     public var unreadableRuns = 3
+    /// The greatest share of the entries that exclusions may leave out, from 0 to 1.
+    public var excludedLimit = 0.3
     /// The file systems, directories and sockets that no audit names. All that is below a path is ignored, too.
     public var ignore: [String] = []
 

@@ -77,6 +77,8 @@ extension Configuration {
     # ssh = "ssh -i /root/.ssh/backup"
     # rsync on the host, with the words before it; ["sudo", "rsync"] for a user who may read only with sudo.
     # rsync = ["rsync"]
+    # The place of the host, for audit; a copy elsewhere is at another one.
+    # location = "Berlin"
 
     # The databases whose dumps belong to each snapshot, below the label "databases". Each has a table of its own.
     # [[database]]
@@ -226,6 +228,8 @@ extension Configuration {
     # verify_within = "90d"
     # A file is named after so many runs that could not read it.
     # unreadable_runs = 3
+    # The greatest share of the entries that exclusions may leave out.
+    # excluded_limit = "30%"
     # File systems, home directories and sockets that need no backup.
     # ignore = ["/mnt/scratch"]
 

@@ -344,11 +344,12 @@ extension Configuration.Mail {
 extension Configuration.Audit {
   fileprivate init(table: TableReader) {
     self.init()
-    table.know(["location", "verify_within", "unreadable_runs", "ignore"])
+    table.know(["location", "verify_within", "unreadable_runs", "excluded_limit", "ignore"])
     location = table.words(for: "location")
     verifyWithinSeconds = table.duration(for: "verify_within") ?? verifyWithinSeconds
     unreadableRuns =
       table.integer(for: "unreadable_runs", range: 1...100, expecting: "a number from 1 to 100") ?? unreadableRuns
+    excludedLimit = table.share(for: "excluded_limit") ?? excludedLimit
     ignore = table.strings(for: "ignore", expecting: "an array of paths and ports, such as [\"/mnt/scratch\"]") ?? []
   }
 }

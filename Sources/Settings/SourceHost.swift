@@ -14,6 +14,8 @@ extension Configuration.Source {
     public var ssh = "ssh"
     /// rsync(1) on the host, with the words before it, such as sudo(8).
     public var rsync = ["rsync"]
+    /// The place of the host in the owner's words.
+    public var location: String?
 
     public init() {}
   }
@@ -35,7 +37,7 @@ extension Configuration.Source {
 }
 
 extension Configuration.Source.Host {
-  static let keys = ["host", "ssh", "label", "rsync"]
+  static let keys = ["host", "ssh", "label", "rsync", "location"]
   /// The keys of rules that rsync(1) does not have.
   private static let localKeys = ["exclude_caches", "exclude_if_present", "exclude_nodump", "freeze"]
 
@@ -69,6 +71,7 @@ extension Configuration.Source.Host {
         table.complain(key: "ssh", message: "\"ssh\" is wrong: \(error)")
       }
     }
+    location = table.words(for: "location")
     rsync =
       table.value(for: "rsync", expecting: "an array of words, such as [\"sudo\", \"rsync\"]") { found in
         TableReader.strings(in: found).flatMap { words in

@@ -416,7 +416,7 @@ struct ConfigurationTests {
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
       "every", "part", "name", "kind", "user", "directory", "databases", "schemas", "exclude_tables", "jobs", "socket",
       "host", "port", "role", "password_file", "password_command", "tls", "ca_file", "file", "mode", "archive", "logs",
-      "location", "verify_within", "unreadable_runs", "ignore",
+      "location", "verify_within", "unreadable_runs", "excluded_limit", "ignore",
       "mixed_moments", "stanza", "elsewhere", "config", "backup", "content", "maintenance", "database",
       "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
       "archive_class", "lock", "lock_mode", "append_only", "key_test_every", "restore", "from", "at", "start", "check",

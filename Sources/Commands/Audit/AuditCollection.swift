@@ -5,7 +5,7 @@ internal import Repository
 internal import Retention
 internal import Settings
 
-/// Collects the facts for an audit. No tree is read, and nothing is connected to unless removal is probed.
+/// Collects the facts for an audit. The copies are in `AuditCollection+Copies`. No tree is read, and nothing is connected to unless removal is probed.
 struct AuditCollection {
   let repository: Repository
   let file: ConfigurationFile
@@ -13,10 +13,11 @@ struct AuditCollection {
   let list: SnapshotList
   let history: [UInt8]
   private let runs: [RecordedRun]
+  private let lastRotation: Int64?
   let drills: [DrillAnswer]
   let planRecords: [PlanRecord]
   let state: RepositoryFacts
-  private let devices = BlockDevices()
+  let devices = BlockDevices()
 
   /// Runs every five minutes for 30 days fit.
   private static let historyBytes = 32 << 20
@@ -25,7 +26,9 @@ struct AuditCollection {
     (self.repository, self.file, self.now) = (repository, file, now)
     list = try repository.snapshots()
     history = try repository.history.tail(byteCount: Self.historyBytes)
-    runs = RecordedRun.all(in: history)
+    let lines = RecordedRun.all(in: history)
+    runs = lines.filter { $0.command == "run" }
+    lastRotation = lines.last { $0.expired?.isEmpty == false }.flatMap { Moment.seconds(of: $0.time) }
     drills = DrillAnswer.all(in: history)
     planRecords = PlanRecord.all(in: history)
     state = try RepositoryFacts(of: repository, configuration: file, sources: [], at: now)
@@ -45,18 +48,34 @@ struct AuditCollection {
     facts.rehearsals = file.settings.drills.map(rehearsal)
     let names = Set(file.settings.drills.map(\.name))
     facts.lastDrill = drills.last { !names.contains($0.name) }.flatMap(AuditFacts.Drill.init)
-    facts.jobs = InstalledJobs.all()
+    facts.jobs = InstalledJobs.all(of: file.path)
     facts.lastRun = runs.last.flatMap(AuditFacts.Run.init)
+    // A run that had no snapshot to take, and went well, sends no notice.
+    let telling = runs.last { $0.result != "not_due" || $0.exitStatus != ExitStatus.done.code }
+    facts.lastRun?.noticed = telling?.noticed
     let settings = file.settings
     facts.notifies =
       settings.healthchecks != nil || settings.webhook != nil || settings.notifyCommand != nil || settings.mail != nil
-    facts.rotationObstacle = state.plan.obstacle
+    let rotation = try repository.retention.plan(for: list, by: settings.retention, now: now)
+    facts.rotationObstacle = rotation.obstacle
+    facts.overdue = rotation.decisions.count(where: \.expires)
+    facts.lastExpiry = lastRotation
     facts.oldest = list.snapshots.first?.summary.started.seconds
     facts.fullAt = fullAt
-    facts.blindSpots = blindSpots
+    facts.blindSpots = blindSpots(readsCatalog: true)
+    facts.excluded = runs.last { $0.snapshot != nil }?.snapshot?.exclusion
+    facts.excludedLimit = settings.audit.excludedLimit
     if file.planDirectory != nil { facts.plan = try plan() }
-    facts.notMeasured = ["the share of each source that the exclusions leave out"]
-    if removals == nil { facts.notMeasured.append("whether a stolen key could delete the copies; see --probe") }
+    facts.notMeasured = [
+      AuditFacts.NotMeasured(
+        fact: "the bytes that exclusions leave out, and the entries of directories that they leave out",
+        remedy: "du(1) of the paths in: exclude of each [[source]]")
+    ]
+    if removals == nil {
+      facts.notMeasured.append(
+        AuditFacts.NotMeasured(
+          fact: "whether a stolen key could delete the copies", remedy: "treering audit --probe\(option)"))
+    }
     return facts
   }
 
@@ -78,93 +97,9 @@ struct AuditCollection {
       encrypted: facts.copies.filter { $0.kind == .encrypted }.map(\.name), statesKeys: !facts.plan.keys.isEmpty)
   }
 
-  var blindSpots: [AuditFacts.BlindSpot] {
-    BlindSpotSearch(file: file, repository: repository, list: list).all() + unreadable
+  func blindSpots(readsCatalog: Bool) -> [AuditFacts.BlindSpot] {
+    BlindSpotSearch(file: file, repository: repository, list: list).all(readsCatalog: readsCatalog) + unreadable
   }
-
-  // MARK: Copies
-
-  var copies: [AuditFacts.Copy] {
-    [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
-  }
-
-  private var original: AuditFacts.Copy {
-    var copy = AuditFacts.Copy(.original, named: "this machine")
-    for source in file.sources { copy.disks.formUnion(devices.disks(below: Array(source.path.utf8))) }
-    return copy
-  }
-
-  var own: AuditFacts.Copy {
-    var copy = AuditFacts.Copy(.repository, named: displayName(repository.path))
-    copy.disks = devices.disks(below: repository.path)
-    copy.location = file.settings.audit.location
-    copy.newest = list.newest?.summary.started.seconds
-    copy.rpo = file.settings.rpoSeconds
-    copy.lacks = list.newest.map { lacks(of: $0.summary) } ?? []
-    copy.take(state.verifiedParts)
-    // A verification before the first snapshot verified nothing.
-    if let verified = copy.verified, let oldest = list.snapshots.first, verified < oldest.summary.started.seconds {
-      copy.verified = nil
-    }
-    copy.damaged = list.damaged.count + list.snapshots.count { state.damaged[$0.name] != nil }
-    copy.refresh = "treering run --now\(option)"
-    copy.verify = repository.advice("verify")
-    return copy
-  }
-
-  func copy(at remote: RemoteConfiguration) -> AuditFacts.Copy {
-    var copy = AuditFacts.Copy(.remote, named: remote.name)
-    let expected = ExpectedRemote(remote, in: repository, history: state.history)
-    copy.location = remote.location
-    copy.newest = expected.arrival?.snapshot.seconds
-    copy.seen = expected.arrival?.seconds
-    copy.rpo = remote.rpoSeconds
-    copy.absence = expected.absence
-    copy.refresh = "treering push \(remote.name)\(option)"
-    copy.verify = "treering verify -r \(remote.name)\(option)"
-    let arrived = list.snapshots.last { $0.name == expected.arrival?.snapshot }
-    copy.lacks = arrived.map { lacks(of: $0.summary) } ?? []
-    switch remote.address {
-    case .local(let path):
-      copy.disks = devices.disks(below: path)
-      // A repository that is here has its own record.
-      if let other = try? Repository.open(path) {
-        copy.take((try? other.verifiedParts.all()) ?? [])
-        copy.damaged = ((try? other.marks.all(.damaged)) ?? [:]).count
-      }
-    case .restic(let path): copy.disks = devices.disks(below: path)
-    case .storage(.s3(_, let host, _, _)): copy.host = host
-    case .storage(.rest(let url)): copy.host = String(url.split(separator: "/").dropFirst().first ?? "")
-    case .ssh(_, let host, _, _), .storage(.sftp(_, let host, _, _)):
-      copy.host = displayName(host)
-      if Self.isThisMachine(host) { copy.host = nil }
-    }
-    let parts = repository.pushMemory.verifiedParts(at: remote.address.resolved.recorded)
-    copy.take((try? parts?.all()) ?? [])
-    return copy
-  }
-
-  private static func copy(by sync: Configuration.Sync) -> AuditFacts.Copy {
-    var copy = AuditFacts.Copy(.sync, named: sync.name)
-    copy.location = sync.location
-    return copy
-  }
-
-  /// Other names of this machine cannot be told from those of other machines without asking the network.
-  private static func isThisMachine(_ host: [UInt8]) -> Bool {
-    ["localhost", "127.0.0.1", "::1", displayName(CurrentProcess.hostName())].contains(displayName(host))
-  }
-
-  /// The configured sources and databases that a snapshot does not have.
-  private func lacks(of summary: CatalogSummary) -> [String] {
-    let sources = ExpectedSource.all(in: file, or: list).filter { !$0.isOptional && !$0.isIn(summary) }
-    let databases = file.databases.filter { expected in
-      !summary.databases.contains { $0.name == expected.name && !$0.isLeftOut }
-    }
-    return sources.map(\.title) + databases.map { "the database \(displayName($0.name))" }
-  }
-
-  private var option: String { file.path == ConfigurationFile.defaultPath ? "" : " -c \(displayName(file.path))" }
 
   // MARK: Objectives
 
@@ -217,20 +152,13 @@ struct AuditCollection {
   }
 }
 
-extension AuditFacts.Copy {
-  /// Takes the later times of a record of verifications.
-  fileprivate mutating func take(_ parts: [VerifiedPart]) {
-    verified = [verified, parts.verifiedSince].compactMap(\.self).max()
-    partVerified = [partVerified, parts.last?.seconds].compactMap(\.self).max()
-  }
-}
-
 extension AuditFacts.Subject {
   /// Finds the longest time without a good copy in the last days, from the times of the good copies.
   mutating func measure(_ times: [Int64], at now: Int64, days: Int64) {
     let times = Set(times).sorted()
     newest = times.last
     let begin = now - days * 86_400
+    measuredSince = times.first.flatMap { $0 > begin ? $0 : nil }
     for (time, next) in zip(times, times.dropFirst() + [now]) where next > begin && next - time > worstGap ?? -1 {
       worstGap = next - time
       worstGapEnd = next
@@ -248,10 +176,6 @@ extension AuditFacts.Drill {
 extension AuditFacts.Run {
   fileprivate init?(_ run: RecordedRun) {
     guard let seconds = Moment.seconds(of: run.time) else { return nil }
-    let notices = ["healthchecks", "healthchecks start", "webhook", MailMessage.step]
-    let hasFailed = (run.steps ?? []).contains {
-      (notices.contains($0.step) || $0.step.hasPrefix("notify ")) && $0.outcome == "failed"
-    }
-    self.init(time: seconds, starter: run.startedBy.flatMap(RunStarter.init), noticed: !hasFailed)
+    self.init(time: seconds, starter: run.startedBy.flatMap(RunStarter.init), noticed: run.noticed)
   }
 }

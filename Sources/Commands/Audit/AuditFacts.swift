@@ -15,6 +15,8 @@ struct AuditFacts {
     /// The longest time between two good copies in the examined period, up to now.
     var worstGap: Int64?
     var worstGapEnd: Int64?
+    /// The begin of the time that the gaps are from: the examined period, or the first good copy after its begin.
+    var measuredSince: Int64?
 
     init(_ kind: Kind, named name: String) { (self.kind, self.name) = (kind, name) }
   }
@@ -27,13 +29,20 @@ struct AuditFacts {
     var name: String
     /// `nil` for this machine.
     var host: String?
+    /// The account at a provider; equal for remotes with the same credentials.
+    var account: String?
     /// The disks below it; empty if they are not known.
     var disks: Set<String> = []
+    /// The device numbers of its file systems on this machine. They show that two copies are on one file system, also
+    /// where no disk is known.
+    var fileSystems: Set<String> = []
     /// The place in the owner's words.
     var location: String?
     var newest: Int64?
     /// The time of the last proof that the snapshot is there, such as a push.
     var seen: Int64?
+    /// True if its own list of snapshots was read now.
+    var isRead = false
     var rpo: Int64?
     /// The sources and databases that its newest snapshots lack.
     var lacks: [String] = []
@@ -41,12 +50,28 @@ struct AuditFacts {
     var verified: Int64?
     /// The time of the last verification of a part.
     var partVerified: Int64?
+    /// The number of snapshots that the last verification read; `nil` if it was not recorded.
+    var verifiedSnapshots: Int?
+    /// The program and the user of the last verification, such as `treering run as root`.
+    var verifiedBy: String?
+    /// The number of snapshots that are newer than the verification of everything.
+    var unverified = 0
+    /// The new and changed files of the newest snapshot that are not there, and their bytes; `nil` if it was not
+    /// measured.
+    var behind: (files: UInt64, bytes: UInt64)?
+    var isEncrypted = false
+    /// The last proof of a password that is kept elsewhere.
+    var keyTested: Int64?
+    /// The longest time between two of these proofs; `nil` if the owner states none.
+    var keyTestEvery: Int64?
     /// The number of its snapshots that are known to be damaged.
     var damaged = 0
     /// The answer to the question whether this machine's key could remove data there; `nil` if it was not asked.
     var removal: Removal?
     /// The reason that it is not there now.
     var absence: String?
+    /// It may be absent until its `rpo` has passed, as a disk that lies in a drawer.
+    var isOptional = false
     /// The commands that make it newer and that verify it.
     var refresh = ""
     var verify = ""
@@ -106,8 +131,8 @@ struct AuditFacts {
   struct BlindSpot {
     enum Kind {
       case fileSystem, home
-      /// A database server that runs, with the kind for the configuration.
-      case server(kind: String)
+      /// A database server that runs, with its name for people and the kind for the configuration.
+      case server(name: String, kind: String)
       /// The data directory of a database that is saved as plain files.
       case dataDirectory(kind: String)
       /// A file that could not be read in several runs.
@@ -141,14 +166,28 @@ struct AuditFacts {
   var notifies = false
   /// The reason that nothing expires.
   var rotationObstacle: String?
+  /// The number of snapshots that the configuration keeps no longer.
+  var overdue = 0
+  /// The time of the last rotation that expired a snapshot.
+  var lastExpiry: Int64?
   var oldest: Int64?
   /// The time at which the disk is full; `nil` if it is not known or far away.
   var fullAt: Int64?
   /// `nil` if runs keep none.
   var plan: Plan?
   var blindSpots: [BlindSpot] = []
-  /// Facts that could not be collected, as sentences.
-  var notMeasured: [String] = []
+  /// The entries that rules left out of the last snapshot of a run, and the entries that it has. A directory that was
+  /// left out is one entry, because it was not read. `nil` if the history does not have it.
+  var excluded: (entries: UInt64, stored: UInt64)?
+  /// The greatest share of entries that rules may leave out.
+  var excludedLimit = 0.3
+  var notMeasured: [NotMeasured] = []
+
+  /// A fact that could not be collected, and the way to measure it.
+  struct NotMeasured: Encodable {
+    let fact: String
+    let remedy: String
+  }
 
   init(of repository: String, at now: Int64) { (self.repository, self.now) = (repository, now) }
 }

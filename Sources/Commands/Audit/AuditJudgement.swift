@@ -7,11 +7,11 @@ internal import Settings
 /// is new enough, complete, verified and undamaged.
 struct Audit {
   let findings: [Finding]
-  /// The names of the copies that count, the original first.
+  /// The names of the copies that count, the original first. Of several on one medium, only the first counts.
   let copies: [String]
   /// The number of different media below these copies.
   let media: Int
-  /// The names of the copies elsewhere.
+  /// The names of the copies elsewhere. Of several on one host, or with one account, only the first counts.
   let offSite: [String]
 
   var short: [Finding] { findings.filter { $0.state == .short } }
@@ -20,163 +20,35 @@ struct Audit {
 
   init(of facts: AuditFacts) {
     let judge = CopyJudge(facts: facts)
-    let copies = facts.copies.map(judge.judge)
-    let counted = zip(facts.copies, copies).filter { $0.1.counts }.map(\.0)
-    let media = Self.media(below: counted)
-    let offSite = counted.filter { judge.isElsewhere($0) == true }
-    self.copies = counted.map(\.name)
-    self.media = media.count
-    self.offSite = offSite.map(\.name)
+    let judged = facts.copies.map(judge.judge)
+    let counted = zip(facts.copies, judged).filter { $0.1.counts }.map(\.0)
+    let groups = Self.groups(of: counted, by: \.mediumKeys)
+    let offSite = Self.groups(of: counted.filter { judge.isElsewhere($0) == true }, by: \.placeKeys)
+    copies = groups.map { $0[0].name }
+    media = groups.count { $0.contains { $0.host != nil || !$0.disks.isEmpty } }
+    self.offSite = offSite.map { $0[0].name }
     findings =
-      copies.map(\.finding) + [judge.sum(of: counted)] + judge.media(below: counted, are: media)
-      + judge.offSite(offSite, among: counted) + facts.copies.compactMap(Self.removal) + Self.objectives(in: facts)
-      + Self.drills(in: facts)
+      judged.map(\.finding) + [judge.sum(of: groups)] + judge.media(below: counted, in: groups, count: media)
+      + judge.offSite(offSite, among: counted) + facts.copies.flatMap(judge.encryption)
+      + facts.copies.compactMap(Self.removal) + Self.objectives(in: facts) + Self.drills(in: facts)
       + Self.automation(in: facts) + Self.plan(in: facts) + Self.blindSpots(in: facts)
   }
 
-  /// The media of some copies. Copies that share a disk are on one medium. A host is a medium. A copy on unknown disks
-  /// of this machine is on none that counts.
-  static func media(below copies: [AuditFacts.Copy]) -> [[String]] {
-    var groups: [(disks: Set<String>, names: [String])] = []
-    for copy in copies where copy.host != nil || !copy.disks.isEmpty {
-      let disks = copy.host.map { ["host \($0)"] } ?? copy.disks
-      let same = groups.indices.filter { !groups[$0].disks.isDisjoint(with: disks) }
-      let merged = same.reduce(into: (disks: disks, names: [String]())) { all, index in
-        all.disks.formUnion(groups[index].disks)
-        all.names += groups[index].names
+  /// Groups copies that have a key in common, also by way of a third, in the order of their first members.
+  static func groups(
+    of copies: [AuditFacts.Copy], by keys: (AuditFacts.Copy) -> Set<String>
+  ) -> [[AuditFacts.Copy]] {
+    var groups: [(keys: Set<String>, members: [Int])] = []
+    for (index, copy) in copies.enumerated() {
+      var merged = (keys: keys(copy), members: [index])
+      for group in groups where !group.keys.isDisjoint(with: merged.keys) {
+        merged.keys.formUnion(group.keys)
+        merged.members += group.members
       }
-      groups = groups.indices.filter { !same.contains($0) }.map { groups[$0] }
-      groups.append((merged.disks, merged.names + [copy.name]))
+      groups.removeAll { merged.members.contains($0.members[0]) }
+      groups.append((merged.keys, merged.members.sorted()))
     }
-    return groups.map(\.names)
-  }
-}
-
-/// Judges the copies of the data.
-private struct CopyJudge {
-  let facts: AuditFacts
-
-  func judge(_ copy: AuditFacts.Copy) -> (counts: Bool, finding: Finding) {
-    let source = Self.source(of: copy)
-    func finding(_ state: Finding.State, _ fact: String, remedy: String?) -> Finding {
-      Finding(
-        topic: .copies, state: state, fact: "\(copy.name): \(fact)", source: source,
-        time: copy.kind == .remote ? copy.seen : nil, remedy: remedy)
-    }
-    switch copy.kind {
-    case .original: return (true, finding(.well, "the original", remedy: nil))
-    case .sync:
-      let fact = "a plain copy without history: an error or an attack overwrites it, so it is no backup"
-      return (false, finding(.short, fact, remedy: "push snapshots there: see treering-push(1)"))
-    case .repository, .remote: break
-    }
-    guard let (lack, remedy) = lack(of: copy) else {
-      let age = copy.newest.map { "newest \(durationText(Double(facts.now - $0))) old" } ?? ""
-      let verified = copy.verified.map { "all verified since \(dayText($0))" } ?? ""
-      return (true, finding(.well, "\(age), \(verified)", remedy: nil))
-    }
-    return (false, finding(.short, lack, remedy: remedy))
-  }
-
-  /// The reason that a copy does not count, and the remedy; `nil` if it counts.
-  private func lack(of copy: AuditFacts.Copy) -> (lack: String, remedy: String)? {
-    guard let newest = copy.newest else {
-      let absence = copy.absence.map { "; it is absent: \($0)" } ?? ""
-      return ("it has no snapshot\(absence)", copy.refresh)
-    }
-    if copy.damaged > 0 {
-      return ("\(counted(copy.damaged, "snapshot is", plural: "snapshots are")) damaged", copy.verify)
-    }
-    let age = facts.now - newest
-    if age < 0 { return ("its newest snapshot is from the future", "set the clock, and look at treering list") }
-    if let rpo = copy.rpo, age > rpo {
-      let text =
-        "its newest snapshot is \(durationText(Double(age))) old, and should be at most "
-        + durationText(Double(rpo))
-      return (text + (copy.absence.map { "; it is absent: \($0)" } ?? ""), copy.refresh)
-    }
-    if !copy.lacks.isEmpty { return ("its newest snapshot lacks \(copy.lacks.joined(separator: ", "))", copy.refresh) }
-    guard let verified = copy.verified else {
-      let part = copy.partVerified.map { ", only a part on \(dayText($0))" } ?? ""
-      return ("it was never verified as a whole\(part)", copy.verify)
-    }
-    guard facts.now - verified <= facts.verifyWithin else {
-      let limit = durationText(Double(facts.verifyWithin))
-      return ("it was verified as a whole on \(dayText(verified)), and should be every \(limit)", copy.verify)
-    }
-    return nil
-  }
-
-  private static func source(of copy: AuditFacts.Copy) -> String {
-    switch copy.kind {
-    case .original: "the configuration"
-    case .repository: "its snapshots and .treering/verified"
-    case .remote: "the record of pushes and verifications"
-    case .sync: "[[sync]] of the configuration"
-    }
-  }
-
-  func sum(of copies: [AuditFacts.Copy]) -> Finding {
-    let isShort = copies.count < 3
-    return Finding(
-      topic: .copies, state: isShort ? .short : .well,
-      fact: "\(counted(copies.count, "copy counts", plural: "copies count")), 3 wanted", source: "the copies above",
-      time: nil, remedy: isShort ? "mend the copies above, or add a table [remote.NAME]" : nil)
-  }
-
-  func media(below copies: [AuditFacts.Copy], are media: [[String]]) -> [Finding] {
-    var findings: [Finding] = []
-    for copy in copies where copy.disks.isEmpty && copy.host == nil {
-      findings.append(
-        Finding(
-          topic: .media, state: .unknown, fact: "the disks of \(copy.name) are not known", source: "/sys/dev/block",
-          time: nil, remedy: nil))
-    }
-    for group in media where group.count > 1 {
-      findings.append(
-        Finding(
-          topic: .media, state: .short, fact: "\(group.joined(separator: " and ")) share a disk: one medium",
-          source: "/sys/dev/block", time: nil, remedy: "put one of them on another disk or host"))
-    }
-    let isShort = media.count < 2
-    findings.append(
-      Finding(
-        topic: .media, state: isShort ? .short : .well,
-        fact: "\(counted(media.count, "medium", plural: "media")), 2 wanted", source: "the copies above",
-        time: nil, remedy: isShort ? "keep a copy that counts on another disk or host" : nil))
-    return findings
-  }
-
-  /// True if a copy is at another place than this machine; `nil` if the owner does not say.
-  func isElsewhere(_ copy: AuditFacts.Copy) -> Bool? {
-    guard copy.kind != .original, copy.host != nil else { return false }
-    guard let own = facts.location, let place = copy.location else { return nil }
-    return own != place
-  }
-
-  func offSite(_ copies: [AuditFacts.Copy], among counted: [AuditFacts.Copy]) -> [Finding] {
-    var findings: [Finding] = []
-    let unplaced = counted.filter { isElsewhere($0) == nil }
-    if !unplaced.isEmpty {
-      let lacks =
-        (facts.location == nil ? ["[audit]"] : [])
-        + unplaced.filter { $0.location == nil }.map { "[remote.\($0.name)]" }
-      findings.append(
-        Finding(
-          topic: .offSite, state: .unknown,
-          fact:
-            "the place of \(unplaced.map(\.name).joined(separator: ", ")) is not stated; distance cannot be measured",
-          source: "the configuration", time: nil, remedy: "set location in \(lacks.joined(separator: " and "))"))
-    }
-    let isShort = copies.isEmpty
-    let places = copies.map { "\($0.name) in \($0.location ?? "")" }.joined(separator: ", ")
-    findings.append(
-      Finding(
-        topic: .offSite, state: isShort ? .short : .well,
-        fact: isShort ? "no copy that counts is elsewhere, 1 wanted" : "elsewhere: \(places)",
-        source: "location in the configuration", time: nil,
-        remedy: isShort ? "push to a host at another place, and state its location" : nil))
-    return findings
+    return groups.map(\.members).sorted { $0[0] < $1[0] }.map { $0.map { copies[$0] } }
   }
 }
 
@@ -195,7 +67,10 @@ extension Audit {
       return finding(
         .short, "this machine's key can remove data there, and so can a thief of it",
         remedy: "take this right from the key, or lock the objects: see treering-restic(7) and treering-backup-host(7)")
-    case .unanswered(let reason): return finding(.unknown, "whether a stolen key could remove data: \(reason)")
+    case .unanswered(let reason):
+      return finding(
+        .unknown, "whether a stolen key could remove data: \(reason)",
+        remedy: "make it reachable and ask again, or try it there by hand; see treering-backup-host(7)")
     }
   }
 
@@ -205,7 +80,9 @@ extension Audit {
       func finding(_ state: Finding.State, _ fact: String, remedy: String?) -> Finding {
         Finding(
           topic: .objectives, state: state, fact: "\(name): \(fact)",
-          source: "the snapshots and the history of \(facts.days) days", time: subject.newest, remedy: remedy)
+          source: "the snapshots and the history "
+            + (subject.measuredSince.map { "since \(dayText($0))" } ?? "of \(facts.days) days"),
+          time: subject.newest, remedy: remedy)
       }
       guard subject.newest != nil, let gap = subject.worstGap
       else { return finding(.short, "no good copy", remedy: "treering run --now, and look at treering status") }
@@ -295,20 +172,15 @@ extension Audit {
           finding(.well, "\(when), was started by \(run.starter!.rawValue)", from: "history.jsonl", time: run.time))
       case .other, nil:
         findings.append(
-          finding(.unknown, "\(when), does not tell its starter", from: "history.jsonl", time: run.time))
+          finding(
+            .unknown, "\(when), does not tell its starter", from: "history.jsonl", time: run.time,
+            remedy: "let systemd or cron start it: \(install)"))
       }
     } else {
       findings.append(finding(.short, "nothing ever ran", from: "history.jsonl", remedy: install))
     }
     findings.append(notices(in: facts, finding: finding))
-    if let obstacle = facts.rotationObstacle {
-      findings.append(
-        finding(
-          .short, "nothing expires: \(obstacle)", from: "the retention plan", remedy: "see treering status"))
-    } else if let oldest = facts.oldest {
-      findings.append(
-        finding(.well, "snapshots expire; the oldest is of \(dayText(oldest))", from: "the retention plan"))
-    }
+    findings += retention(in: facts, finding: finding)
     if let fullAt = facts.fullAt {
       let days = (fullAt - facts.now) / 86_400
       findings.append(
@@ -319,10 +191,28 @@ extension Audit {
     return findings
   }
 
-  private static func notices(
-    in facts: AuditFacts,
-    finding: (Finding.State, String, _ from: String, _ time: Int64?, _ remedy: String?) -> Finding
-  ) -> Finding {
+  private typealias Make = (Finding.State, String, _ from: String, _ time: Int64?, _ remedy: String?) -> Finding
+
+  /// Expiry is proved by the last rotation, and by the absence of snapshots that the configuration does not keep.
+  private static func retention(in facts: AuditFacts, finding: Make) -> [Finding] {
+    let plan = "the retention plan"
+    if let obstacle = facts.rotationObstacle {
+      return [finding(.short, "nothing expires: \(obstacle)", plan, nil, "see treering status")]
+    }
+    let last = facts.lastExpiry.map { "; the last that expired did so on \(dayText($0))" } ?? "; none ever expired"
+    if facts.overdue > 0 {
+      let overdue = counted(facts.overdue, "snapshot is", plural: "snapshots are")
+      return [
+        finding(
+          .short, "\(overdue) kept longer than [retention] says\(last)", plan, facts.lastExpiry, "treering rotate")
+      ]
+    }
+    guard let oldest = facts.oldest else { return [] }
+    let fact = "no snapshot is kept longer than [retention] says; the oldest is of \(dayText(oldest))\(last)"
+    return [finding(.well, fact, plan, facts.lastExpiry, nil)]
+  }
+
+  private static func notices(in facts: AuditFacts, finding: Make) -> Finding {
     guard facts.notifies else {
       return finding(
         .short, "no notice tells of a failure, or of runs that stay away", "the configuration", nil,
@@ -333,23 +223,47 @@ extension Audit {
     case false?:
       return finding(
         .short, "the last notice was not delivered", "history.jsonl", facts.lastRun?.time, "see the run's messages")
-    case nil: return finding(.unknown, "no run has sent a notice yet", "history.jsonl", nil, nil)
+    case nil:
+      return finding(
+        .unknown, "the last run has no record of a notice", "history.jsonl", facts.lastRun?.time,
+        "treering run --now shows whether a notice of every run arrives; one of failures alone proves nothing before")
     }
   }
 
   fileprivate static func blindSpots(in facts: AuditFacts) -> [Finding] {
-    if facts.blindSpots.isEmpty {
-      return [
-        Finding(
-          topic: .blindSpots, state: .well, fact: "no file system, home or database server is left out",
-          source: "mounts, accounts, sockets", time: nil, remedy: nil)
+    func finding(_ state: Finding.State, _ fact: String, from source: String, remedy: String? = nil) -> Finding {
+      Finding(topic: .blindSpots, state: state, fact: fact, source: source, time: nil, remedy: remedy)
+    }
+    var findings = facts.blindSpots.map { spot in
+      let (fact, source, remedy) = sentence(of: spot)
+      return finding(.short, fact, from: source, remedy: remedy)
+    }
+    if findings.isEmpty {
+      findings.append(
+        finding(
+          .well, "no file system, home or database server is left out", from: "mounts, accounts, sockets"))
+    }
+    guard let (excluded, stored) = facts.excluded else {
+      return findings + [
+        finding(
+          .unknown, "the entries that exclusions leave out are not recorded", from: "history.jsonl",
+          remedy: "treering run --now")
       ]
     }
-    return facts.blindSpots.map { spot in
-      let (fact, source, remedy) = sentence(of: spot)
-      return Finding(topic: .blindSpots, state: .short, fact: fact, source: source, time: nil, remedy: remedy)
-    }
+    let all = excluded &+ stored
+    let share = all == 0 ? 0 : Double(excluded) / Double(all)
+    let isShort = share > facts.excludedLimit
+    findings.append(
+      finding(
+        isShort ? .short : .well,
+        "exclusions leave out at least \(percentText(share)) of the entries, \(grouped(excluded)) of \(grouped(all))",
+        from: "the last run in history.jsonl",
+        remedy: isShort
+          ? "look at exclude of each [[source]], or set excluded_limit in [audit] above \(percentText(share))" : nil))
+    return findings
   }
+
+  private static func percentText(_ share: Double) -> String { "\(Int((share * 100).rounded(.down))) %" }
 
   static func sentence(of spot: AuditFacts.BlindSpot) -> (fact: String, source: String, remedy: String) {
     let ignore = "or ignore it: ignore = [\"\(spot.path)\"] in [audit]"
@@ -360,9 +274,9 @@ extension Audit {
       )
     case .home:
       return ("the home directory \(spot.path) is in no source", "getpwent(3)", "add a table [[source]], \(ignore)")
-    case .server(let kind):
+    case .server(let name, let kind):
       return (
-        "a \(kind) server runs (\(spot.path)) and no database of it is dumped", "sockets",
+        "a server of \(name) listens (\(spot.path)), and no [[database]] is for it", "sockets",
         "add a table [[database]] with kind = \"\(kind)\", \(ignore)"
       )
     case .dataDirectory(let kind):

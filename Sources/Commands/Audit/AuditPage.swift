@@ -23,7 +23,9 @@ struct AuditPage {
     }
     if !facts.notMeasured.isEmpty {
       lines += ["", "NOT MEASURED"]
-      lines += facts.notMeasured.flatMap { wrapped($0, first: "? ", next: "  ") }
+      lines += facts.notMeasured.flatMap {
+        wrapped($0.fact, first: "? ", next: "  ") + wrapped($0.remedy, first: "  -> ", next: "     ")
+      }
     }
     return lines
   }
@@ -64,7 +66,39 @@ struct AuditAnswer: Encodable {
     let time, remedy: String?
   }
 
-  let repository, time: String
+  /// A copy, with the facts about it. A value that was not measured is absent.
+  struct Place: Encodable {
+    let name: String
+    let kind: String
+    let host: String?
+    let disks: [String]
+    let location: String?
+    let newest: String?
+    let filesBehind: UInt64?
+    let bytesBehind: UInt64?
+    let verifiedSince: String?
+    let verifiedSnapshots: Int?
+    let unverifiedSnapshots: Int?
+    let verifiedBy: String?
+    let isEncrypted: Bool?
+    let keyTested: String?
+    let absence: String?
+
+    init(_ copy: AuditFacts.Copy) {
+      func text(_ time: Int64?) -> String? { time.map { CalendarTime(seconds: $0).rfc3339 } }
+      (name, kind, host, location) = (copy.name, copy.kind.rawValue, copy.host, copy.location)
+      disks = copy.disks.sorted()
+      (newest, verifiedSince, keyTested) = (text(copy.newest), text(copy.verified), text(copy.keyTested))
+      (filesBehind, bytesBehind) = (copy.behind?.files, copy.behind?.bytes)
+      (verifiedSnapshots, verifiedBy) = (copy.verifiedSnapshots, copy.verifiedBy)
+      unverifiedSnapshots = copy.verified.map { _ in copy.unverified }
+      isEncrypted = copy.kind == .remote ? copy.isEncrypted : nil
+      absence = copy.absence
+    }
+  }
+
+  let repository: String
+  let time: String
   let isWell: Bool
   /// The names of the copies that count.
   let copies: [String]
@@ -72,7 +106,9 @@ struct AuditAnswer: Encodable {
   /// The names of the copies elsewhere.
   let offSite: [String]
   let findings: [Line]
-  let notMeasured: [String]
+  /// All copies, also those that do not count.
+  let places: [Place]
+  let notMeasured: [AuditFacts.NotMeasured]
 
   init(of audit: Audit, from facts: AuditFacts, at now: Timestamp) {
     repository = facts.repository
@@ -84,6 +120,7 @@ struct AuditAnswer: Encodable {
         topic: finding.topic, state: finding.state, fact: finding.fact, source: finding.source,
         time: finding.time.map { CalendarTime(seconds: $0).rfc3339 }, remedy: finding.remedy)
     }
+    places = facts.copies.map(Place.init)
     notMeasured = facts.notMeasured
   }
 }

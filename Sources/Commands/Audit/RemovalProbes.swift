@@ -15,10 +15,20 @@ extension AuditCollection {
       case .ssh, .storage: break
       }
       do {
+        var remote = remote
+        remote.remoteCommand = Self.unrestricted(remote.remoteCommand)
         answers[remote.name] = try Self.removal(at: RemoteTarget(remote: remote, options: common))
       } catch { answers[remote.name] = .unanswered((error as? Failure)?.message ?? "\(error)") }
     }
     return answers
+  }
+
+  /// The command without options: a thief of the key would leave out that the server may only append. If the key is
+  /// bound to a command, sshd(8) runs that one in any case.
+  static func unrestricted(_ command: String) -> String {
+    let words = command.split(separator: " ")
+    guard let verb = words.firstIndex(of: "serve") else { return RemoteConfiguration().remoteCommand }
+    return words[...verb].joined(separator: " ")
   }
 
   private static func removal(at target: RemoteTarget) throws -> AuditFacts.Removal {

@@ -24,7 +24,8 @@ extension AuditCollection {
     }
     facts.databases = file.databaseSettings.map(planDatabase)
     facts.copies = [planCopy(of: own, at: facts.repository)] + settings.remotes.map(planCopy)
-    facts.blindSpots = blindSpots.map { Audit.sentence(of: $0).fact }
+    // Every run makes the plan, and an audit is rare.
+    facts.blindSpots = blindSpots(readsCatalog: false).map { Audit.sentence(of: $0).fact }
     facts.printed = planRecords.last { $0.event == .printed }.flatMap(\.record)
     facts.tested = planRecords.last { $0.event == .tested }.flatMap(\.record)
     return facts

@@ -1,6 +1,7 @@
 internal import Model
 internal import Posix
 internal import Repository
+internal import Settings
 
 /// The crontab of this user, with the job of `schedule` in it; `crontab(1)`.
 struct Crontab {
@@ -58,16 +59,53 @@ struct Crontab {
     }
   }
 
-  /// The lines of a crontab, or of a script, that run treering.
-  static func runs(in text: [UInt8]) -> [[UInt8]] {
-    text.split(separator: newline).map { Array($0) }.filter { line in
-      let text = displayName(line)
-      return line.first != UInt8(ascii: "#") && text.contains("treering") && text.contains(" run")
+  /// The lines of a crontab, a script or a unit that run treering, all or those with this configuration.
+  static func runs(in text: [UInt8], of configuration: [UInt8]? = nil) -> [[UInt8]] {
+    text.split(separator: newline).map { Array($0) }.filter { runs(line: $0, of: configuration) }
+  }
+
+  /// True for `treering run` as words of a command in this order, and `-c` with the configuration or without one.
+  private static func runs(line: [UInt8], of configuration: [UInt8]?) -> Bool {
+    guard line.first(where: { !isBlank($0) }) != UInt8(ascii: "#") else { return false }
+    let text = String(decoding: line, as: UTF8.self)
+    let words = ((try? RemoteAddress.words(of: text)) ?? line.split(whereSeparator: isBlank).map { Array($0) })
+    return words.indices.contains { index in
+      guard splitLast(of: words[index]).name.elementsEqual("treering".utf8),
+        let file = configurationOfRun(in: words[(index + 1)...])
+      else { return false }
+      guard let configuration else { return true }
+      let path = file ?? ConfigurationFile.installedPath
+      if path == configuration { return true }
+      guard let real = try? CurrentProcess.realPath(path) else { return false }
+      return real == (try? CurrentProcess.realPath(configuration))
     }
   }
 
-  /// True if this user's crontab runs treering.
-  var runsTreering: Bool { !Self.runs(in: before + (job ?? []) + after).isEmpty }
+  /// The value of `-c` in the words after `treering`; `nil` if they are no run.
+  private static func configurationOfRun(in words: ArraySlice<[UInt8]>) -> [UInt8]?? {
+    var (isRun, file, takesFile) = (false, [UInt8]?.none, false)
+    for word in words {
+      let part = word.prefix { !";&|<>()".utf8.contains($0) }
+      let text = displayName(part)
+      if takesFile {
+        (file, takesFile) = (Array(part), false)
+      } else if text == "-c" || text == "--config" {
+        takesFile = true
+      } else if text.hasPrefix("--config=") {
+        file = Array(part.dropFirst("--config=".utf8.count))
+      } else if !isRun, !text.isEmpty, !text.hasPrefix("-") {
+        guard text == "run" else { return nil }
+        isRun = true
+      }
+      if part.count < word.count { break }
+    }
+    return isRun ? .some(file) : nil
+  }
+
+  /// True if this user's crontab runs treering with a configuration.
+  func runsTreering(with configuration: [UInt8]) -> Bool {
+    !Self.runs(in: before + (job ?? []) + after, of: configuration).isEmpty
+  }
 
   func write() throws(Failure) {
     var text = before
