@@ -73,7 +73,6 @@ struct DrillCommand: RunnableCommand {
       throw ValidationError("--files and --seed are for a sample, not for a drill of the configuration")
     }
     if subject != nil, due { throw ValidationError("name a drill, or give --due") }
-    if keep, subject == nil, !due { throw ValidationError("--keep is for a drill of the configuration") }
   }
 
   func execute() throws -> ExitStatus {
@@ -159,7 +158,7 @@ struct DrillCommand: RunnableCommand {
         } ?? common.openStore(connection: connection, allowsRate: common.repository == nil, fromCache: false)
       let drill = SampleDrill(
         store: store, size: SampleSize(files: files ?? 100), seed: seed, parent: parent, now: now,
-        threads: threads.count, common: common)
+        threads: threads.count, keeps: keep, common: common)
       try drill.run(into: &copy, since: start)
       copy.conclude()
     } catch {

@@ -123,9 +123,19 @@ struct Tools {
 
   /// The words before those of a program that runs in the namespaces of a process.
   ///
-  /// nsenter(1) needs root. The program gets the account, without any capability.
+  /// The program of root gets the account, without any capability. An ordinary user is the root of the user namespace,
+  /// and the program gets one of its own, in which it is that user again.
   private func entering(process: Int32, setting: Setting) -> [[UInt8]] {
     let namespaces = ["--mount", "--uts", "--ipc", "--pid"] + (setting.keepsNetwork ? [] : ["--net"])
+    guard CurrentProcess.effectiveUser == 0 else {
+      let users = [
+        "--map-user=\(CurrentProcess.effectiveUser)", "--map-group=\(CurrentProcess.effectiveGroup)",
+      ]
+      let words =
+        ["/usr/bin/nsenter", "--target", "\(process)", "--user", "--preserve-credentials"] + namespaces
+        + ["--", "/usr/bin/unshare", "--user"] + users + ["--", "/usr/bin/setpriv", "--no-new-privs", "--"]
+      return words.map { Array($0.utf8) }
+    }
     let identity = account.map { ["--reuid", "\($0.user)", "--regid", "\($0.group)", "--clear-groups"] } ?? []
     let limits = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
     let words =

@@ -12,8 +12,11 @@ public struct History {
   let repository: Repository
   private static let name = Array("history.jsonl".utf8)
 
-  /// The last lines, at most `byteCount` bytes.
-  public func tail(byteCount: Int) throws(Failure) -> [UInt8] {
+  /// The path of the repository.
+  public var path: [UInt8] { repository.path }
+
+  /// The last lines of all versions, at most `byteCount` bytes.
+  public func lastBytes(byteCount: Int) throws(Failure) -> [UInt8] {
     do throws(Errno) {
       let file = try repository.control.descriptor.openToRead(Self.name.span)
       let size = try file.status().size

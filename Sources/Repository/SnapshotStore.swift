@@ -5,6 +5,7 @@ public import Model
 public protocol SnapshotStore: AnyObject {
   /// The path as the operator gave it.
   var path: [UInt8] { get }
+  var repositoryID: [UInt8] { get }
   func snapshots() throws(Failure) -> SnapshotList
   /// The members of each set, newest first.
   func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]]
@@ -28,6 +29,7 @@ extension SnapshotStore {
 
 extension Repository: SnapshotStore {
   public var local: Repository? { self }
+  public var repositoryID: [UInt8] { id }
   public func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)? { try pushedLogs(of: database) }
   public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
     try retention.members(of: list)

@@ -59,6 +59,21 @@ struct ReportTests {
     let partsVerified: Int?
   }
 
+  @Test("sources of other hosts and dumps have their sizes, too")
+  func otherSources() throws {
+    let fetch = try FetchWorld("report-hosts")
+    try fetch.host.write("file", String(repeating: "text", count: 500))
+    let database = fetch.world.directory.path / "notes.db"
+    try tool("sqlite3", [database, "CREATE TABLE t (i)"])
+    try fetch.configure(
+      fetch.table(), fetch.ownTable, "[[database]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"\(database)\"\n")
+    try fetch.snapshot()
+    let report: Document = try fetch.treering("report", "--json").decoded()
+    let sizes = Dictionary(uniqueKeysWithValues: report.sources.map { ($0.source, $0.points.map(\.bytes)) })
+    #expect(sizes["web01:\(fetch.host.root)"] == [2000], "\(sizes)")
+    #expect(sizes["database:notes"]?.count == 1 && sizes["\(fetch.world.source.root)"]?.count == 1, "\(sizes)")
+  }
+
   @Test("it has the runs, the sizes of sources, the drills and the verification; damaged lines are skipped")
   func figures() throws {
     try treering(["run"])

@@ -31,8 +31,8 @@ struct ServiceDrillTests {
       }
       let copy: String
       let files: Int
-      let openSeconds: Double
-      let restoreSeconds: Double
+      let openSeconds: Double?
+      let restoreSeconds: Double?
       let databases: [DrillDocument.Copy.Database]
       let recovery: Recovery
       let error: String?

@@ -1,5 +1,6 @@
 import Catalog
 import Model
+import Repository
 import Testing
 
 @testable import Commands
@@ -27,6 +28,29 @@ import Testing
   func sizes(_ files: Int, _ directories: Int, _ largest: UInt64) {
     let size = SampleSize(files: files)
     #expect(size.directories == directories && size.largestDirectory == largest)
+  }
+
+  @Test("steps that were not done have no time, and the time of files is that of a copy that was restored")
+  func stepTimes() {
+    var copy = DrillAnswer.Copy(copy: "nas")
+    copy.recovery = DrillAnswer.Recovery()
+    copy.conclude(after: ("away", .remote))
+    #expect(copy.filesSeconds == nil && !copy.recoveryLines.contains { $0.text.contains("0.00 s") })
+    copy = DrillAnswer.Copy(copy: "nas")
+    (copy.openSeconds, copy.restoreSeconds) = (1, 2)
+    copy.conclude()
+    #expect(copy.filesSeconds == 3)
+  }
+
+  @Test("lines of a newer version are left out of a history, and damaged ones stay")
+  func versions() {
+    let own = #"{"command":"drill","version":1}"#
+    let nested = #"{"command":"x","inner":{"version":7},"version":1}"#
+    let newer = #"{"command":"drill","version":99}"#
+    let text = [own, "\u{0}broken\"version\":9", newer, nested, ""].joined(separator: "\n")
+    let (lines, leftOut) = History.readable(Array(text.utf8))
+    #expect(leftOut == 1 && String(decoding: lines, as: UTF8.self) == text.replacing(newer + "\n", with: ""))
+    #expect(History.readable(Array(own.utf8)) == (Array(own.utf8), 0))
   }
 
   private static let file = FileState(

@@ -40,9 +40,73 @@ import Testing
     old.copies[1].damaged = 2
     let found = marks(old).filter { $0.contains("nas") }
     #expect(found.count == 3 && found[0].contains("**FAILED**: nas: 2 snapshots are damaged"))
-    #expect(found[1].contains("**OUTDATED**: nas: it was verified") && found[2].contains("the last drill was on"))
+    #expect(
+      found[1].contains("**OUTDATED**: nas: it was verified") && found[2].contains("the last drill of a sample was on"))
     old.copies[1].drill?.hasFailed = true
-    #expect(marks(old).contains { $0.contains("**FAILED**: nas: the drill of") })
+    #expect(marks(old).contains { $0.contains("**FAILED**: nas: the drill of a sample of") })
+  }
+
+  @Test("drills of services are marked like those of samples, and all are in the table")
+  func services() {
+    var facts = facts()
+    facts.copies[1].services = [
+      (name: "shop", time: Self.now - 210 * Self.day, hasFailed: false, seconds: 9),
+      (name: "wiki", time: Self.now - Self.day, hasFailed: true, seconds: nil),
+    ]
+    let found = marks(facts)
+    #expect(found.contains { $0.hasPrefix("**OUTDATED**: nas: the last drill shop was on") })
+    #expect(found.contains { $0.hasPrefix("**FAILED**: nas: the drill wiki of") })
+    #expect(found.contains { $0.hasPrefix("**OUTDATED**: drill shop of") && $0.contains("in 9.0 s, at the least") })
+    #expect(found.contains { $0.hasPrefix("**FAILED**: drill wiki of") })
+    let text = PlanDocument(of: facts).markdown
+    #expect(
+      text.contains(/drill of a sample on [0-9-]+: 2.0 s; drill shop on [0-9-]+: 9.0 s; drill wiki on [0-9-]+: FAILED/))
+  }
+
+  @Test("each source and database has the time of the last drill, or says that it was not measured")
+  func times() {
+    var facts = facts()
+    facts.databases = [database { _ in }]
+    facts.copies[1].restored = ["/etc": .init(time: Self.now, seconds: 3), "database:main": .init(time: 0, seconds: 7)]
+    let text = PlanDocument(of: facts).markdown
+    #expect(text.contains("it took 3.0 s.") && text.contains("In the drill of 1970-01-01 it took 7.0 s."))
+    #expect(text.ranges(of: "no drill restored all of it from this copy").count == 4)
+  }
+
+  @Test("the files that lead to a copy are named")
+  func files() {
+    var facts = facts()
+    facts.copies[1].files = ["/root/.ssh/key"]
+    #expect(PlanDocument(of: facts).markdown.contains("bring each to its place:\n\n- /root/.ssh/key\n"))
+  }
+
+  @Test("copies of a server's files have commands that start a server, with and without treering")
+  func physical() {
+    var facts = facts()
+    var vault = PlanFacts.Copy(.encrypted, named: "vault", at: "restic:/v")
+    vault.resticAddress = "/v"
+    facts.copies.append(vault)
+    facts.databases = [
+      database { ($0.kind, $0.mode, $0.port) = (.postgresql, .physical, 5433) },
+      database { ($0.kind, $0.mode) = (.mysql, .physical) },
+    ]
+    var text = PlanDocument(of: facts).markdown
+    let start =
+      "runuser -u postgres -- /usr/lib/postgresql/$(cat /var/lib/postgresql/main/PG_VERSION)/bin/pg_ctl -D "
+      + "/var/lib/postgresql/main -l /var/lib/postgresql/main/recovery.log -t 3600 -o '-k /run/postgresql -p 5433' start"
+    // With treering from three copies, and with restic alone.
+    #expect(text.ranges(of: start).count == 4)
+    #expect(text.ranges(of: "cp -a /var/tmp/recovered/databases/main/. /var/lib/postgresql/main/\n").count == 2)
+    let back = "mariadb-backup --no-defaults --copy-back --target-dir=/var/tmp/recovered/databases/main --datadir="
+    #expect(text.ranges(of: back).count == 2 && text.ranges(of: "\nservice mariadb start\n").count == 4)
+    #expect(!text.contains("ls -l") && !text.contains("The first command") && !text.contains("recovery.signal"))
+    facts.databases[0].settings.archive = "/var/wal"
+    text = PlanDocument(of: facts).markdown
+    #expect(text.contains("touch /var/lib/postgresql/main/recovery.signal\n"))
+    #expect(text.contains("zstd -q -d -f \"/var/wal/%f.zst\" -o \"%p\""))
+    #expect(text.contains("It needs the log of /var/wal, which is in no source and not in this copy."))
+    facts.databases[0].hasLogsInSource = true
+    #expect(PlanDocument(of: facts).markdown.contains("restore the source with that directory first."))
   }
 
   @Test("the digest is that of the instructions, not of dates, measurements and records")

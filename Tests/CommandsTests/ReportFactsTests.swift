@@ -95,6 +95,18 @@ import Testing
     for part in ["<script", "src=", "href=", "url(", "<b>"] { #expect(!page.contains(part), "\(part)") }
   }
 
+  @Test("a drill that failed has no time, neither in the table nor in the chart")
+  func failedDrill() {
+    var facts = facts()
+    facts.drills = [
+      .init(
+        time: Self.now, name: "sample", result: "failed", elapsedSeconds: 3, copies: [("nas", 2), ("away", nil)])
+    ]
+    let report = BackupReport(of: facts)
+    #expect(report.drillRows[1][4] == "nas 2.0 s, away not measured")
+    #expect(report.html.contains("sample from nas") && !report.html.contains("sample from away"))
+  }
+
   @Test("more series than a chart has lines get more charts, and none is left out")
   func manySeries() {
     var facts = facts()

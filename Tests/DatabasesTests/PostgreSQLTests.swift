@@ -1,5 +1,7 @@
 import Databases
 import Foundation
+import Posix
+import Settings
 import TestSupport
 import Testing
 
@@ -43,6 +45,36 @@ import Testing
     #expect(
       try server.query("SELECT convert_from(lo_get(oid), 'UTF8') FROM pg_largeobject_metadata", in: "again") == "large")
     #expect(try trial.text("globals.sql").contains("SCRAM-SHA-256"))
+  }
+
+  @Test("a scratch server names the major version of another server that a dump is from")
+  func migration() throws {
+    try server.make("migrated", "CREATE TABLE t (a int)")
+    let trial = try Trial(bySocket("databases = [\"migrated\"]"))
+    _ = try trial.dump
+    // The first version in the list of contents is that of the server.
+    let list = trial.directory.path / "migrated/toc.dat"
+    let version = "\(try server.query("SHOW server_version_num").prefix(2))."
+    try tool(
+      "python3",
+      [
+        "-c",
+        "import sys; b = open(sys.argv[1], 'rb').read(); "
+          + "open(sys.argv[1], 'wb').write(b.replace(sys.argv[2].encode(), b'12.', 1))", list, ByteString(version),
+      ])
+    let work = try TemporaryDirectory("scratch")
+    try tool("chmod", ["711", work.path])
+    try tool("chmod", ["-R", "a+rX", trial.directory.path])
+    func open(_ path: ByteString) throws -> Directory {
+      Directory(try Descriptor.open(path: path.bytes, [.read, .directory]))
+    }
+    let scratch = try ScratchServer(
+      for: .postgresql, named: "migrated", programs: ProgramSearch(path: Array(pinnedEnvironment["PATH"]!.utf8)),
+      in: open(work.path), at: work.path.bytes)
+    let result = try scratch.load(
+      [Array("migrated".utf8)], of: open(trial.directory.path), at: trial.directory.path.bytes)
+    #expect(result.tables == 1)
+    #expect(result.warnings == ["it was dumped from PostgreSQL 12, so this was a migration"], "\(result)")
   }
 
   @Test("unchanged tables give unchanged files")

@@ -9,32 +9,37 @@ internal import Settings
 /// Loads the newest dump of each database of a copy into a scratch server.
 ///
 /// A dump can start programs of its maker: by `COPY TO PROGRAM`, libraries to load, commands of the clients. So servers
-/// and clients of root run in namespaces that have the copies of the dumps and nothing else of this machine.
+/// and clients run in namespaces that have the copies of the dumps and nothing else of this machine.
 struct DatabaseDrill {
   private let store: any VerifiableStore
   private let work: PrivateDirectory
   private let now: Timestamp
   private let threads: ThreadCount
   private let common: CommonOptions
-  /// `nil` if this process may not make any. An account cannot do more to another one than this process could.
   private let namespaces: DrillNamespaces?
+  /// The reason that this user can make no namespaces; nothing is loaded then.
+  private let obstacle: String?
+  private let keeps: Bool
 
   /// `place` is the directory of the drill, and `sockets` has those of the servers' addresses.
   init(
     of store: any VerifiableStore, in place: PrivateDirectory, sockets: [[UInt8]] = [], at now: Timestamp,
-    threads: ThreadCount, common: CommonOptions
+    threads: ThreadCount, keeps: Bool = false, common: CommonOptions
   ) throws {
-    (self.store, self.now, self.threads, self.common) = (store, now, threads, common)
+    (self.store, self.now, self.threads, self.keeps, self.common) = (store, now, threads, keeps, common)
     work = try place.make("databases")
     try work.letPass()
-    guard CurrentProcess.effectiveUser == 0 else {
-      namespaces = nil
-      return
-    }
     let root = try place.make("servers")
     try root.openToAll()
-    namespaces = try DrillNamespaces(
-      root: root.path, work: place.make("hidden-servers").path, shown: ([work.path] + sockets).map { ($0, $0) })
+    do {
+      namespaces = try DrillNamespaces(
+        root: root.path, work: place.make("hidden-servers").path, shown: ([work.path] + sockets).map { ($0, $0) })
+      obstacle = nil
+    } catch {
+      try checkForSignal()
+      guard CurrentProcess.effectiveUser != 0 else { throw error }
+      (namespaces, obstacle) = (nil, "a dump can start programs, and nothing would confine them: \(error)")
+    }
   }
 
   func end() { namespaces?.end() }
@@ -77,7 +82,7 @@ struct DatabaseDrill {
   /// Loads one dump. `number` names its directory.
   func load(_ dump: StoredDump, number: Int) throws -> Loaded {
     try attempt(dump, number: number) { kind, place in
-      defer { try? place.directory.removeContent() }
+      defer { if !keeps { try? place.directory.removeContent() } }
       let scratch = try scratchServer(for: dump, of: kind, in: place)
       let staged = try stage(dump, databases: dump.loadable, to: place.path(of: "dump"), for: scratch)
       return dump.hasServerFiles
@@ -128,6 +133,10 @@ struct DatabaseDrill {
           dump.kind == nil
           ? "its kind is not known; name the database in the configuration"
           : "treering does not know the program that loads it"
+        return Loaded(answer: answer)
+      }
+      if let obstacle {
+        (answer.result, answer.message) = (.notTested, obstacle)
         return Loaded(answer: answer)
       }
       let place = try work.make("database-\(number)")

@@ -1,4 +1,5 @@
 internal import Model
+internal import Posix
 
 /// The document of `drill --json`, and a line of the history.
 struct DrillAnswer: HistoryLine, Codable {
@@ -37,8 +38,19 @@ struct DrillAnswer: HistoryLine, Codable {
     var elapsedSeconds = 0.0
   }
 
+  /// A restored path of the sources.
+  struct Path: Codable, Equatable {
+    let path: String
+    let snapshot: String
+    /// `nil` for a path of a sample.
+    var seconds: Double?
+  }
+
+  /// The drill of one copy.
   struct Copy: Codable {
     let copy: String
+    /// The ID of its repository, spelled as the decoder of JSON spells it.
+    var repositoryId: String?
     var result = Result.passed
     /// The snapshots of the sample, oldest first.
     var snapshots: [String] = []
@@ -47,9 +59,12 @@ struct DrillAnswer: HistoryLine, Codable {
     var files = 0
     var directories = 0
     var bytes: UInt64 = 0
-    /// From the connection to the choice of the sample, and from there to the last restored file.
-    var openSeconds = 0.0
-    var restoreSeconds = 0.0
+    /// From the connection to the choice of the sample, and from there to the last restored file; `nil` for a step that
+    /// was not done to its end.
+    var openSeconds: Double?
+    var restoreSeconds: Double?
+    /// The restored paths; of a sample the first ones.
+    var paths: [Path]? = []
     var live = Live()
     var databases: [Database] = []
     /// `nil` for a sample.
@@ -57,6 +72,8 @@ struct DrillAnswer: HistoryLine, Codable {
     var problems: [Problem] = []
     /// The number of all problems; only the first are named.
     var problemCount = 0
+    /// The directory that was kept, of a sample.
+    var kept: String?
     /// The failure that ended the drill of this copy.
     var error: String?
     var exitStatus = ExitStatus.done.code
@@ -65,6 +82,9 @@ struct DrillAnswer: HistoryLine, Codable {
   var time: String
   var command = "drill"
   var name = "sample"
+  /// The machine on which it was done, and the version of its treering. Older lines of a history have neither.
+  var host: String? = displayName(CurrentProcess.hostName())
+  var programVersion: String? = Treering.version
   /// The seed of the random choice of a sample.
   var seed: UInt64?
   /// The number of files that were wanted.
@@ -77,11 +97,21 @@ struct DrillAnswer: HistoryLine, Codable {
 }
 
 extension DrillAnswer.Copy {
-  private static let namedProblems = 100
+  private static let mostNamed = 100
+
+  mutating func add(_ path: DrillAnswer.Path) {
+    if paths?.count ?? 0 < Self.mostNamed { paths = (paths ?? []) + [path] }
+  }
+
+  /// The time for all files; `nil` if not all were restored.
+  var filesSeconds: Double? {
+    guard let openSeconds, let restoreSeconds, result != .failed else { return nil }
+    return openSeconds + restoreSeconds
+  }
 
   mutating func add(_ problem: DrillAnswer.Problem) {
     problemCount += 1
-    if problems.count < Self.namedProblems { problems.append(problem) }
+    if problems.count < Self.mostNamed { problems.append(problem) }
   }
 
   /// Decides about the result. `failure` ended the drill.
@@ -143,10 +173,12 @@ extension DrillAnswer.Copy {
       let age = ageSeconds.map { ", \(durationText(Double($0))) old" } ?? ""
       item(
         "restored \(counted(files, "file")) and \(counted(directories, "directory")) (\(byteText(bytes))) of "
-          + "\(snapshots.joined(separator: ", "))\(age), in \(durationText(openSeconds + restoreSeconds))")
+          + "\(snapshots.joined(separator: ", "))\(age)"
+          + (restoreSeconds.map { ", in \(durationText((openSeconds ?? 0) + $0))" } ?? ""))
       if recovery == nil { item("beside the source: \(live.text)", mark: live.damaged > 0 ? "!" : " ") }
     }
     for database in databases { item(database.text, mark: database.result == .failed ? "!" : " ") }
+    if let kept { item("kept in \(kept)") }
     for (text, isBad) in recoveryLines { item(text, mark: isBad ? "!" : " ") }
     lines += (recovery?.output ?? []).map { "  | \($0)" }
     for problem in problems { item("\(problem.path): \(problem.message)", mark: problem.isDamage ? "!" : "-") }

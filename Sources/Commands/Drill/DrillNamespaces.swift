@@ -8,7 +8,7 @@ internal import Settings
 ///
 /// Their root has programs that cannot be changed, and restored paths at their original places. Their network has the
 /// loopback device alone. The first process of the namespaces is a shell of this process. Its end, or that of this
-/// process, ends all processes and removes all mounts.
+/// process, ends all processes and removes all mounts. An ordinary user has them in a user namespace.
 final class DrillNamespaces {
   /// A symbolic link that the programs of the drill find.
   struct Link {
@@ -35,8 +35,9 @@ final class DrillNamespaces {
   ) throws {
     let hidden = restored.filter { path in Self.hidingDirectories.contains { path.starts(with: Array($0.utf8)) } }
     let separator = Array("--".utf8)
+    let owners = CurrentProcess.effectiveUser == 0 ? "" : "--no-preserve=ownership"
     let words =
-      [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work]
+      [DrillScripts.start, DrillScripts.place, owners].map { Array($0.utf8) } + [root, base, work]
       + hidden + [separator] + shown.flatMap { [$0.path, $0.place] } + [separator]
       + links.flatMap { [$0.target, $0.path] }
     var program = ChildProgram(
@@ -47,7 +48,8 @@ final class DrillNamespaces {
     do {
       process = try holder.firstNumber(
         within: Self.longestStart, of: "the namespaces of the drill",
-        hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
+        hint: "they need util-linux, iproute2, and a kernel or container that allows them to "
+          + (CurrentProcess.effectiveUser == 0 ? "root" : "an ordinary user; root can do the drill"))
     } catch {
       holder.end()
       group?.remove()
@@ -86,22 +88,31 @@ final class DrillNamespaces {
 enum DrillScripts {
   /// Starts the first process of new namespaces. Its parent ignores SIGTERM, so only SIGKILL surely reaches it.
   static let start = """
-    exec setpriv --pdeathsig KILL -- unshare --mount --pid --ipc --uts --net --fork --kill-child=KILL -- \
-      /bin/sh -euc "$0" drill "$@"
+    exec setpriv --pdeathsig KILL -- unshare ${1:+--user --map-root-user} --mount --pid --ipc --uts --net --fork \
+      --kill-child=KILL -- /bin/sh -euc "$0" drill "$@"
     """
 
-  /// Makes the root: `root base work hidden… -- (directory place)… -- (target link)…`. Prints the number of its process as the host sees it.
+  /// Makes the root: `owners root base work hidden… -- (directory place)… -- (target link)…`. Prints the number of its process as the host sees it.
   ///
-  /// A restored symbolic link could lead out of the root. So the root is changed as early as possible.
+  /// A restored symbolic link could lead out of the root. So the root is changed as early as possible. `owners` is empty
+  /// for root, and otherwise an option of cp(1). In a user namespace, mounts of the host keep their flags and the mounts
+  /// below them, and no device can be made.
   static let place = #"""
     umask 022
-    root=$1 base=$2 work=$3
+    owners=$1 root=$2 base=$3 work=$4
     # The old root gets a name that no restored link can know.
     host=${work%/*} host=.${host##*/}
-    shift 3
+    shift 4
     read -r process rest </proc/self/stat
     ip link set lo up
-    mount --bind -o nodev "$root" "$root"
+    bind() {
+      if [ -z "$owners" ]; then mount --bind -o "$1" "$2" "$3"; return; fi
+      mount --rbind "$2" "$3"
+      case $1 in ro*) ;; *) return 0 ;; esac
+      findmnt -Rrno VFS-OPTIONS,TARGET "$(realpath "$3")" |
+        while read -r flags path; do mount -o "remount,bind,ro${flags#r?}" "$path"; done
+    }
+    bind nodev "$root" "$root"
     cd "$root"
     number=0
     for path; do
@@ -109,14 +120,14 @@ enum DrillScripts {
       number=$((number + 1))
       if [ -L ".$path" ]; then cp -P ".$path" "$work/$number"; continue; fi
       if [ -d ".$path" ]; then mkdir "$work/$number"; else : >"$work/$number"; fi
-      mount --bind -o nodev ".$path" "$work/$number"
+      bind nodev ".$path" "$work/$number"
     done
     for program in "$base"/usr "$base"/bin "$base"/sbin "$base"/lib*; do
       name=${program##*/}
       if [ -L "$name" ] || ! [ -e "$program" ]; then continue; fi
       if [ -L "$program" ]; then cp -P "$program" "$name"; continue; fi
       mkdir -p "$name"
-      mount --bind -o ro,nodev "$program" "$name"
+      bind ro,nodev "$program" "$name"
     done
     mkdir "$host"
     pivot_root . "$host"
@@ -124,7 +135,7 @@ enum DrillScripts {
     mkdir -p proc dev etc tmp run var/tmp var/log var/lib var/cache root home srv opt
     mount -t proc -o nosuid,nodev,noexec proc proc
     for name in sys sysrq-trigger irq bus fs; do
-      if [ -e "proc/$name" ]; then mount --bind -o ro "proc/$name" "proc/$name"; fi
+      if [ -e "proc/$name" ]; then bind ro "proc/$name" "proc/$name"; fi
     done
     mount -t tmpfs -o mode=755,nosuid tmpfs dev
     for name in null zero full random urandom tty; do
@@ -145,7 +156,7 @@ enum DrillScripts {
     place() {
       if [ -L "$1" ]; then mkdir -p "${2%/*}"; cp -P "$1" "$2"; return; fi
       if [ -d "$1" ]; then mkdir -p "$2"; elif ! [ -e "$2" ]; then mkdir -p "${2%/*}"; : >"$2"; fi
-      mount --bind -o nodev "$1" "$2"
+      bind nodev "$1" "$2"
     }
     number=0
     while [ "$1" != -- ]; do
@@ -176,7 +187,7 @@ enum DrillScripts {
         ca-certificates.conf pki/tls/certs localtime timezone alternatives protocols services; do
         if [ -e "etc/$name" ] || [ -L "etc/$name" ] || ! [ -e "$host/etc/$name" ]; then continue; fi
         case $name in */*) mkdir -p "etc/${name%/*}" ;; esac
-        cp -a "$host/etc/$name" "etc/$name"
+        cp -a $owners "$host/etc/$name" "etc/$name"
       done
     fi
     [ -e etc/hosts ] || echo '127.0.0.1 localhost' >etc/hosts

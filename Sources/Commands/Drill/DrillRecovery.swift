@@ -79,8 +79,10 @@ extension DrillAnswer.Copy {
     let words = steps.compactMap { name, seconds in seconds.map { "\(name) \(durationText($0))" } }
     let measured = words.joined(separator: ", ")
     let limit = recovery.rtoSeconds.map { ", and should take at most \(durationText(Double($0)))" } ?? ""
-    guard let total = recovery.totalSeconds
-    else { return ("the time of the recovery was not measured; the steps until the failure: \(measured)", false) }
+    guard let total = recovery.totalSeconds else {
+      let steps = measured.isEmpty ? "" : "; the steps until the failure: \(measured)"
+      return ("the time of the recovery was not measured\(steps)", false)
+    }
     return ("the recovery takes at least \(durationText(total)) (\(measured))\(limit)", recovery.isSlow)
   }
 }

@@ -16,11 +16,13 @@ struct SampleDrill {
   let parent: [UInt8]
   let now: Timestamp
   let threads: ThreadCount
+  let keeps: Bool
   let common: CommonOptions
 
   /// Runs the drill. `start` is the time before the copy was opened.
   func run(into answer: inout DrillAnswer.Copy, since start: Timestamp) throws {
     let list = try store.snapshots()
+    answer.repositoryId = displayName(store.repositoryID)
     guard let newest = list.newest else { throw Failure(.failed, "the copy has no snapshot") }
     answer.ageSeconds = now.seconds - newest.summary.started.seconds
     let sample = try DrillSample(of: list, in: store, size: size, seed: seed)
@@ -29,15 +31,16 @@ struct SampleDrill {
     answer.snapshots = Array(Set(sample.parts.map(\.snapshot.name.description))).sorted()
     answer.openSeconds = Clock.monotonic() - start
     // A dump, and the server that is made of it.
-    let largestDump = dumps.map(\.byteCount).max() ?? 0
-    let place = try DrillPlace(below: parent, forBytes: sample.byteCount + 3 * largestDump)
-    defer { place.remove() }
+    let dumpBytes = dumps.map(\.byteCount).reduce(0) { keeps ? $0 &+ $1 : max($0, $1) }
+    let place = try DrillPlace(below: parent, forBytes: sample.byteCount + 3 * dumpBytes)
+    defer { if keeps { answer.kept = place.keep().map { displayName($0) } } else { place.remove() } }
     let files = try place.directory.make("files")
     for (number, part) in sample.parts.enumerated() {
       try restore(part, to: files.path(of: "\(number)"), into: &answer)
     }
     if dumps.isEmpty { return }
-    let databases = try DatabaseDrill(of: store, in: place.directory, at: now, threads: threads, common: common)
+    let databases = try DatabaseDrill(
+      of: store, in: place.directory, at: now, threads: threads, keeps: keeps, common: common)
     defer { databases.end() }
     for (number, dump) in dumps.enumerated() {
       let loaded = try databases.load(dump, number: number)
@@ -53,6 +56,12 @@ struct SampleDrill {
     let options = RestoreOptions(
       paths: part.paths, destination: path, overwrite: .never, isDryRun: false, threads: threads)
     let result = try answer.restore(part.snapshot, from: store, options: options, common: common)
+    for path in part.paths {
+      answer.add(
+        .init(
+          path: displayName(path.atSource(label: part.snapshot.summary.label)), snapshot: part.snapshot.name.description
+        ))
+    }
     let differences = try readAgain(part, from: path, options: options)
     func source(of restored: [UInt8]) -> String {
       displayName(restored.starts(with: path) ? restored.dropFirst(path.count) : restored[...])
@@ -169,7 +178,7 @@ extension DrillAnswer.Copy {
     files += Int(progress.files.value)
     directories += Int(progress.directories.value)
     bytes += progress.bytesCopied.value
-    restoreSeconds += result.elapsedSeconds
+    restoreSeconds = (restoreSeconds ?? 0) + result.elapsedSeconds
     return (result.damaged, monitor.warnings)
   }
 }

@@ -70,10 +70,12 @@ struct TableDrill {
           at: RemoteTarget(remote: $0, connection: connection, options: common), fromCache: false)
       } ?? common.openStore(connection: connection, allowsRate: common.repository == nil, fromCache: false)
     let list = try store.snapshots()
+    copy.repositoryId = displayName(store.repositoryID)
     let parts = try DrillParts(of: drill, in: list, of: store, configured: file.databaseSettings)
     copy.ageSeconds = parts.snapshots.map { now.seconds - $0.summary.started.seconds }.max()
     copy.snapshots = parts.snapshots.map(\.name.description)
-    copy.openSeconds = Clock.monotonic() - start
+    let openSeconds = Clock.monotonic() - start
+    copy.openSeconds = openSeconds
 
     recovery.failedStep = "restore"
     let place = try DrillPlace(below: parent, forBytes: parts.byteCount)
@@ -82,7 +84,9 @@ struct TableDrill {
     }
     let root = try place.directory.make("root")
     try root.openToAll()
-    for (snapshot, paths) in parts.files { try restore(paths, of: snapshot, from: store, to: root.path, into: &copy) }
+    for (snapshot, paths) in parts.files {
+      for path in paths { try restore(path, of: snapshot, from: store, to: root.path, into: &copy) }
+    }
 
     recovery.failedStep = "place"
     let directory = try place.directory.make("sockets")
@@ -170,7 +174,7 @@ struct TableDrill {
   /// Sums up, and throws if the data is too old.
   private func judge(_ recovery: inout DrillAnswer.Recovery, of copy: DrillAnswer.Copy) throws {
     let steps = [recovery.databaseSeconds, recovery.startSeconds, recovery.checkSeconds].compactMap(\.self)
-    recovery.totalSeconds = steps.reduce(copy.openSeconds + copy.restoreSeconds, +)
+    recovery.totalSeconds = steps.reduce((copy.openSeconds ?? 0) + (copy.restoreSeconds ?? 0), +)
     guard recovery.isStale, let age = recovery.dataAgeSeconds, let limit = recovery.freshWithinSeconds else { return }
     recovery.failedStep = "data"
     throw Failure(
@@ -179,12 +183,17 @@ struct TableDrill {
   }
 
   private func restore(
-    _ paths: [TreePath], of snapshot: Snapshot, from store: any SnapshotStore, to root: [UInt8],
+    _ path: TreePath, of snapshot: Snapshot, from store: any SnapshotStore, to root: [UInt8],
     into copy: inout DrillAnswer.Copy
   ) throws {
     let options = RestoreOptions(
-      paths: paths, destination: root, overwrite: .never, isDryRun: false, threads: file.threads)
+      paths: [path], destination: root, overwrite: .never, isDryRun: false, threads: file.threads)
+    let before = copy.restoreSeconds ?? 0
     let result = try copy.restore(snapshot, from: store, options: options, common: common)
+    copy.add(
+      .init(
+        path: displayName(path.atSource(label: snapshot.summary.label)), snapshot: snapshot.name.description,
+        seconds: (copy.restoreSeconds ?? 0) - before))
     for warning in result.warnings {
       let path = warning.path.starts(with: root) ? warning.path.dropFirst(root.count) : warning.path[...]
       copy.add(.init(path: displayName(path), message: warning.message, isDamage: false))

@@ -34,6 +34,11 @@ extension AuditCollection {
   private func planDatabase(_ settings: DatabaseConfiguration) -> PlanFacts.Database {
     var database = PlanFacts.Database(settings: settings)
     database.settings.password = nil
+    database.hasLogsInSource =
+      settings.archive.map { archive in
+        let path = TreePath(parsing: archive.utf8)
+        return file.sources.contains { path.starts(with: TreePath(parsing: $0.path.utf8)) }
+      } ?? false
     // A damaged catalog is named elsewhere, and must not keep anyone from the plan.
     let dumps = list.dumpRecords(of: Array(settings.name.utf8)).lazy.compactMap { snapshot, record in
       try? StoredDump(record, in: snapshot, of: repository)
@@ -62,6 +67,7 @@ extension AuditCollection {
       copy.options += ["--remote-command", remote.remoteCommand]
     }
     copy.resticAddress = remote.url
+    copy.files = Self.files(toReach: remote)
     switch remote.address {
     case .local(let path): Self.place(&copy, at: path)
     case .restic(let path):
@@ -69,6 +75,10 @@ extension AuditCollection {
       copy.resticAddress = displayName(path)
     case .storage(.s3): (copy.login, copy.region) = (.s3, remote.region)
     case .storage(.rest): copy.login = remote.credentialsFile == nil ? nil : .rest
+    case .storage(.sftp(let user, let host, let port, _)) where remote.ssh != RemoteConfiguration().ssh:
+      let words =
+        (port.map { ["-p", "\($0)"] } ?? []) + (user.map { ["-l", displayName($0)] } ?? []) + [displayName(host)]
+      copy.resticOptions = ["-o", "sftp.command=\(remote.ssh) \(PlanCommands.line(words)) -s sftp"]
     case .ssh, .storage(.sftp): break
     }
     return filled(copy, from: self.copy(at: remote))
@@ -82,19 +92,30 @@ extension AuditCollection {
       guard let time = Moment.seconds(of: drill.time),
         let restored = drill.copies.first(where: { $0.copy == audited.name })
       else { continue }
+      for database in restored.databases where database.result == .loaded {
+        copy.restored["database:\(database.name)"] = .init(time: time, seconds: database.elapsedSeconds)
+      }
+      for path in restored.paths ?? [] {
+        if let seconds = path.seconds { copy.restored[path.path] = .init(time: time, seconds: seconds) }
+      }
+      let hasFailed = restored.result == .failed
       if let recovery = restored.recovery {
         copy.services.removeAll { $0.name == drill.name }
-        copy.services.append((drill.name, time, restored.result == .failed ? nil : recovery.totalSeconds))
-        continue
-      }
-      copy.drill = PlanFacts.Drill(
-        time: time, hasFailed: restored.result == .failed, files: restored.files, bytes: restored.bytes,
-        seconds: restored.openSeconds + restored.restoreSeconds)
-      for database in restored.databases where database.result == .loaded {
-        copy.drill?.databases[database.name] = database.elapsedSeconds
+        copy.services.append((drill.name, time, hasFailed, recovery.totalSeconds))
+      } else {
+        copy.drill = PlanFacts.Drill(
+          time: time, hasFailed: hasFailed, files: restored.files, bytes: restored.bytes,
+          seconds: restored.filesSeconds)
       }
     }
     return copy
+  }
+
+  /// The files in the command of ssh, such as a key, and those with a password or a login.
+  private static func files(toReach remote: RemoteConfiguration) -> [String] {
+    let words = remote.ssh.split { " \t'\"=".contains($0) }.dropFirst().map(String.init)
+    return words.filter { $0.hasPrefix("/") || $0.hasPrefix("~") }
+      + [remote.passwordFile, remote.credentialsFile].compactMap(\.self)
   }
 
   /// Notes the device of a copy on this machine, by the identity of its file system, and the mount point. Both are

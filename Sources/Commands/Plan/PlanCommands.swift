@@ -17,7 +17,16 @@ struct PlanCommands {
   }
 
   private func restic(_ words: [String]) -> String {
-    Self.line(["restic", "-r", copy.resticAddress, "--password-file", passwordFile] + words)
+    let rest = Self.line(["--password-file", passwordFile] + copy.resticOptions + words)
+    return "restic -r \(resticAddress) \(rest)"
+  }
+
+  /// restic before 0.16 takes the login of a REST server from the address alone.
+  private var resticAddress: String {
+    let scheme = copy.resticAddress.firstRange(of: "://")
+    guard copy.login == .rest, let scheme else { return Self.line([copy.resticAddress]) }
+    let parts = [copy.resticAddress[..<scheme.upperBound], copy.resticAddress[scheme.upperBound...]]
+    return parts.map { Self.line([String($0)]) }.joined(separator: "\"$login\"@")
   }
 
   static func line(_ words: [String]) -> String { words.map(shellQuoted).joined(separator: " ") }
@@ -44,6 +53,10 @@ struct PlanCommands {
     case nil: return lines
     }
     lines += names.map { "ask \($0)" } + ["export \(names.joined(separator: " "))"]
+    if copy.login == .rest, copy.kind == .encrypted {
+      lines.append("encode() { printf %s \"$1\" | od -An -v -tx1 | tr -d '\\n' | tr ' ' %; }")
+      lines.append("login=$(encode \"$RESTIC_REST_USERNAME\"):$(encode \"$RESTIC_REST_PASSWORD\")")
+    }
     if let region = copy.region {
       lines.append("export AWS_REGION=\(Self.line([region])) AWS_DEFAULT_REGION=\(Self.line([region]))")
     }
@@ -61,9 +74,6 @@ struct PlanCommands {
     source.host.map { "/mnt/\($0)" } ?? (source.path == "/" ? "/mnt" : "/")
   }
 
-  /// The path of a source as `restore` takes it.
-  private static func stored(_ source: PlanFacts.Source) -> String { (source.host ?? "") + source.path }
-
   private static func keepingSettings(of source: PlanFacts.Source) -> [String] {
     if source.host != nil { return [line(["mkdir", "-p", target(of: source)])] }
     // Once /etc is restored, a repetition must not take its file for that of the new machine.
@@ -72,7 +82,7 @@ struct PlanCommands {
 
   /// Restores a source, and then compares it with the copy.
   func restore(_ source: PlanFacts.Source) -> [String] {
-    let words = ["restore", "latest", Self.stored(source), "--to", Self.target(of: source), "--overwrite"]
+    let words = ["restore", "latest", source.stored, "--to", Self.target(of: source), "--overwrite"]
     // The digests of restic's format are not those of whole files.
     let check = copy.kind == .encrypted ? "if-changed" : "if-different"
     return Self.keepingSettings(of: source)
@@ -82,7 +92,7 @@ struct PlanCommands {
   func restoreByRestic(_ source: PlanFacts.Source) -> [String] {
     if let host = source.host {
       let words = [
-        "restore", "latest", "--host", label, "--tag", "label=\(host)", "--include", "/" + Self.stored(source),
+        "restore", "latest", "--host", label, "--tag", "label=\(host)", "--include", "/" + source.stored,
       ]
       return [restic(words + ["--target", "/mnt", "--verify"])]
     }
@@ -131,8 +141,13 @@ struct PlanCommands {
       let path = settings.path ?? ""
       let parent = path.split(separator: "/").dropLast().joined(separator: "/")
       return [Self.line(["mkdir", "-p", "/\(parent)"]), restore(["--into", path, "--replace", "--yes"])] + loading.looks
-    case (.postgresql, .physical): return [restore(["--to", "/var/lib/postgresql/\(database.name)"])]
-    case (.mysql, .physical): return [restore(["--to", "/var/lib/mysql-\(database.name)"])]
+    case (.postgresql, .physical):
+      return [Self.line(["mkdir", "-p", "/var/lib/postgresql"]), restore(["--to", loading.data])] + loading.start
+        + loading.looks
+    case (.mysql, .physical):
+      let made = "\(loading.data)-\(database.name)"
+      return [restore(["--to", made])] + loading.stop + [Self.line(["mv", made, loading.data])] + loading.start
+        + loading.looks
     case (.command, _): return [restore(["--to", "\(Self.dumps)/databases/\(database.name)"])]
     }
   }

@@ -13,6 +13,8 @@ struct PlanFacts {
 
     /// The source as the operator names it.
     var title: String { (host.map { "\($0):" } ?? "") + path }
+    /// The path as `restore` takes it.
+    var stored: String { (host ?? "") + path }
     /// True if it has the settings of the machine, such as fstab.
     var hasSettings: Bool { host == nil && (path == "/" || path == "/etc") }
   }
@@ -22,6 +24,8 @@ struct PlanFacts {
     var settings: DatabaseConfiguration
     /// The databases in the newest dump, with the names of their files; empty if there is no dump.
     var contents: [(file: String, name: String)] = []
+    /// True if the directory of its archived logs is in a source.
+    var hasLogsInSource = false
 
     var name: String { settings.name }
   }
@@ -32,9 +36,14 @@ struct PlanFacts {
     var hasFailed: Bool
     var files: Int
     var bytes: UInt64
+    /// `nil` if it failed.
+    var seconds: Double?
+  }
+
+  /// The time that a source or a database took in the last drill that restored it.
+  struct Restored: Equatable {
+    var time: Int64
     var seconds: Double
-    /// The time that each database took that was loaded.
-    var databases: [String: Double] = [:]
   }
 
   struct Copy {
@@ -49,7 +58,9 @@ struct PlanFacts {
     /// The address for `-r`, and further options that it needs.
     var address: String
     var options: [String] = []
+    /// The address for restic, and options that it needs.
     var resticAddress = ""
+    var resticOptions: [String] = []
     /// The login that its server wants.
     var login: Login?
     var region, location: String?
@@ -63,8 +74,12 @@ struct PlanFacts {
     var damaged = 0
     /// The last drill of a sample from this copy.
     var drill: Drill?
-    /// The last drill of each service from this copy; no time if it failed.
-    var services: [(name: String, time: Int64, seconds: Double?)] = []
+    /// The last drill of each service from this copy; no time of the recovery if that was not measured.
+    var services: [(name: String, time: Int64, hasFailed: Bool, seconds: Double?)] = []
+    /// By the path of the source, as `restore` takes it, or by `database:` and the name.
+    var restored: [String: Restored] = [:]
+    /// The files that the lost machine had for the way to this copy.
+    var files: [String] = []
 
     init(_ kind: Kind, named name: String, at address: String) {
       (self.kind, self.name, self.address) = (kind, name, address)

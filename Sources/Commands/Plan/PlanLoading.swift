@@ -1,14 +1,17 @@
+internal import Databases
 internal import Settings
 
 /// The commands of the databases' own programs that load a dump's files.
 struct PlanLoading {
   private let settings: DatabaseConfiguration
   private let contents: [(file: String, name: String)]
+  private let hasLogsInSource: Bool
+  /// The directory of the dump.
   private let dump: String
 
   init(of database: PlanFacts.Database, in parent: String) {
     settings = database.settings
-    contents = database.contents
+    (contents, hasLogsInSource) = (database.contents, database.hasLogsInSource)
     dump = "\(parent)/databases/\(database.name)"
   }
 
@@ -77,8 +80,58 @@ struct PlanLoading {
           "restore",
         ])
       ]
-    case (.postgresql, .physical), (.mysql, .physical), (.command, _): return [line(["ls", "-l", dump])]
+    case (.postgresql, .physical):
+      return [line(["mkdir", "-p", data]), line(["cp", "-a", "\(dump)/.", "\(data)/"])] + baseBackupSettings
+        + [line(["chown", "-R", "\(Self.superuser):", data]), line(["chmod", "700", data])] + start
+    case (.mysql, .physical):
+      let logs = settings.logs ? [line(["rm", "-rf", "\(dump)/\(Dumper.logDirectory)"])] : []
+      return logs + stop
+        + [line(["mariadb-backup", "--no-defaults", "--copy-back", "--target-dir=\(dump)", "--datadir=\(data)"])]
+        + start
+    case (.command, _): return [line(["ls", "-l", dump])]
     }
+  }
+
+  // MARK: Copies of a server's files
+
+  /// The data directory on the new machine. That of PostgreSQL's package belongs to an empty server.
+  var data: String { settings.kind == .postgresql ? "/var/lib/postgresql/\(settings.name)" : "/var/lib/mysql" }
+
+  /// Makes a base backup the data of a server: settings that Debian keeps elsewhere, the log, and tablespaces.
+  private var baseBackupSettings: [String] {
+    func lines(_ texts: [String]) -> String { line(["printf", "%s\\n"] + texts) }
+    var own = ["archive_mode = off"]
+    if let archive = settings.archive {
+      let path = archive.replacing("'", with: "''").replacing("%", with: "%%")
+      own.append("restore_command = 'zstd -q -d -f \"\(path)/%f.zst\" -o \"%p\"'")
+    }
+    let tablespaces =
+      "for space in \(data)/pg_tblspc/*; do if [ -d \"$space\" ] && [ ! -L \"$space\" ]; then "
+      + "to=\(data)-tablespace-${space##*/}; mv \"$space\" \"$to\"; ln -s \"$to\" \"$space\"; "
+      + "chown -R \(Self.superuser): \"$to\"; fi; done"
+    return [
+      "[ -e \(data)/postgresql.conf ] || \(lines(["hot_standby = off"])) > \(data)/postgresql.conf",
+      "[ -e \(data)/pg_hba.conf ] || \(lines(["local all all peer"])) > \(data)/pg_hba.conf",
+      "\(lines(own)) >> \(data)/postgresql.auto.conf",
+    ] + (settings.archive == nil ? [] : [line(["touch", "\(data)/recovery.signal"])]) + [tablespaces]
+  }
+
+  /// Stops the server of the package, whose data are empty.
+  var stop: [String] {
+    if settings.kind == .postgresql { return ["service postgresql stop"] }
+    return ["service mariadb stop", "if [ -e \(data) ]; then mv \(data) \(data).new; fi"]
+  }
+
+  /// Starts a server on the data directory.
+  var start: [String] {
+    if settings.kind == .mysql { return [line(["chown", "-R", "mysql:", data]), "service mariadb start"] }
+    let socket = settings.socket ?? "/run/postgresql"
+    let options = line(["-k", socket]) + (settings.port.map { " -p \($0)" } ?? "")
+    return stop + [
+      line(["install", "-d", "-o", Self.superuser, socket]),
+      "runuser -u \(Self.superuser) -- /usr/lib/postgresql/$(cat \(data)/PG_VERSION)/bin/pg_ctl -D \(data) "
+        + "-l \(data)/recovery.log -t 3600 -o \(line([options])) start",
+    ]
   }
 
   private var parents: [String] {
@@ -91,6 +144,8 @@ struct PlanLoading {
     switch (settings.kind, settings.mode) {
     case (.postgresql, .logical): contents.map { line(client("psql") + ["-d", $0.name, "-c", "\\dt"]) }
     case (.mysql, .logical): contents.map { line(client("mariadb") + ["-e", "SHOW TABLES", $0.name]) }
+    case (.postgresql, .physical): [line(client("psql") + ["-d", "template1", "-c", "\\l"])]
+    case (.mysql, .physical): [line(client("mariadb") + ["-e", "SHOW DATABASES"])]
     case (.sqlite, _): [line(["sqlite3", settings.path ?? "", "PRAGMA integrity_check"])]
     default: []
     }
@@ -98,7 +153,9 @@ struct PlanLoading {
 
   /// Debian's packages with the programs that the commands need.
   var packages: [String] {
-    switch settings.kind {
+    if settings.mode == .physical, settings.kind == .postgresql { return ["postgresql", "zstd"] }
+    if settings.mode == .physical, settings.kind == .mysql { return ["mariadb-server", "mariadb-backup"] }
+    return switch settings.kind {
     case .postgresql: settings.host == nil ? ["postgresql"] : ["postgresql-client"]
     case .mysql: settings.host == nil ? ["mariadb-server"] : ["mariadb-client"]
     case .sqlite: ["sqlite3"]
@@ -107,20 +164,29 @@ struct PlanLoading {
     }
   }
 
-  /// A remark on the way back, if there is one.
-  var remark: String? {
+  /// A remark on the way back from a copy, if there is one.
+  func remark(isEncrypted: Bool) -> String? {
     switch (settings.kind, settings.mode) {
     case (.postgresql, .logical):
       "psql may say that the role postgres exists already, which is no failure."
     case (.mysql, .logical):
       "The accounts of the server are not loaded. Create those in the configuration files of your programs, with CREATE USER and GRANT."
     case (.postgresql, .physical):
-      "The first command makes a data directory, and prints the command that starts a server on it. Without treering see PostgreSQL's manual on base backups."
+      "The server of the base backup starts on \(data), with the major version that it had. It does not archive its log until archive_mode is removed from postgresql.auto.conf there. "
+        + logRemark(isEncrypted: isEncrypted)
     case (.mysql, .physical):
-      "The first command makes a data directory. Without treering see mariadb-backup --prepare. Then stop the server, and move this directory to the place of its data directory."
+      "The copy of the server's files is consistent; it was prepared when it was made. The empty data of the new server go to \(data).new."
     case (.command, _):
       "The dump comes from \(settings.command.first ?? "a program"). Load \(settings.file ?? "it") with the program of that database."
     default: nil
     }
+  }
+
+  private func logRemark(isEncrypted: Bool) -> String {
+    guard let archive = settings.archive else { return "Its state is that of the end of the backup." }
+    if !isEncrypted { return "It replays the log to its end." }
+    return hasLogsInSource
+      ? "It replays the log of \(archive) to its end; restore the source with that directory first."
+      : "It needs the log of \(archive), which is in no source and not in this copy. Bring that directory back from another copy first."
   }
 }

@@ -66,12 +66,16 @@ extension PlanDocument {
     add(.table([["Copy", "Form", "Place"]] + facts.copies.map { [$0.name, $0.form, $0.location ?? "NOT STATED"] }))
     add(
       .table(
-        [["Copy", "Newest known snapshot", "Everything verified since", "Last drill"]]
+        [["Copy", "Newest known snapshot", "Everything verified since", "Last drills"]]
           + facts.copies.map { copy in
             [
               copy.name, copy.newest.map(dayText) ?? "none", copy.verified.map(dayText) ?? "NOT MEASURED",
-              copy.drill.map { "\(dayText($0.time)), \($0.hasFailed ? "FAILED" : durationText($0.seconds))" }
-                ?? "NOT MEASURED",
+              copy.drills.isEmpty
+                ? "NOT MEASURED"
+                : copy.drills.map { drill in
+                  let result = drill.hasFailed ? "FAILED" : drill.seconds.map(durationText) ?? "NOT MEASURED"
+                  return "\(drill.title) on \(dayText(drill.time)): \(result)"
+                }.joined(separator: "; "),
             ]
           }), isMeasured: true)
     for copy in facts.copies {
@@ -105,7 +109,7 @@ extension PlanDocument {
   private mutating func addRecovery(from copy: PlanFacts.Copy, order: PlanOrder, facts: PlanFacts) {
     let commands = PlanCommands(copy: copy, label: facts.label)
     begin("Recovery from \(copy.name)", onNewPage: true)
-    addWay(to: copy, by: commands)
+    addWay(to: copy, by: commands, facts: facts)
     begin("With treering, from \(copy.name)", level: 2)
     add(.commands([commands.look]))
     for item in order.items {
@@ -115,6 +119,7 @@ extension PlanDocument {
       case .source(let source):
         add(.commands(commands.restore(source)))
         addRemarks(on: source)
+        addTime(of: source.stored, from: copy)
       case .database(let database):
         add(.commands(commands.load(database)))
         addRemarks(on: database, copy: copy)
@@ -144,12 +149,12 @@ extension PlanDocument {
         guard let database else { continue }
         begin(item.title, level: 3)
         add(.commands(database(found)))
-        if let remark = PlanLoading(of: found, in: "").remark { add(.text(remark)) }
+        addRemark(on: found, isEncrypted: true)
       }
     }
   }
 
-  private mutating func addWay(to copy: PlanFacts.Copy, by commands: PlanCommands) {
+  private mutating func addWay(to copy: PlanFacts.Copy, by commands: PlanCommands, facts: PlanFacts) {
     begin("The way to \(copy.name)", level: 2)
     add(.address(copy.address))
     if let host = copy.host {
@@ -180,26 +185,44 @@ extension PlanDocument {
       add(.text(words.compactMap(\.self).joined(separator: " ")))
       add(.commands(commands.login))
     }
-    addDrills(from: copy)
+    if !copy.files.isEmpty {
+      add(
+        .text(
+          "The lost machine had these files for it. The commands below need some of them; bring each to its place:"))
+      add(.list(copy.files))
+    }
+    addDrills(from: copy, freshWithin: facts.freshWithin, now: facts.now)
   }
 
-  private mutating func addDrills(from copy: PlanFacts.Copy) {
-    for service in copy.services {
-      let took = service.seconds.map { "recovered it from this copy in \(durationText($0)), at the least" } ?? "FAILED"
-      add(.text("The drill \(service.name) of \(dayText(service.time)) \(took)."), isMeasured: true)
+  private mutating func addDrills(from copy: PlanFacts.Copy, freshWithin: Int64, now: Int64) {
+    if copy.drills.isEmpty {
+      let text = "no drill has restored from this copy, so the time of a recovery is not known."
+      add(.mark(.notMeasured, text), isMeasured: true)
     }
-    guard let drill = copy.drill else {
-      if copy.services.isEmpty {
-        let text = "no drill has restored from this copy, so the time of a recovery is not known."
-        add(.mark(.notMeasured, text), isMeasured: true)
+    for drill in copy.drills {
+      let name = "\(drill.title) of \(dayText(drill.time))"
+      if drill.hasFailed {
+        add(.mark(.failed, "\(name)."), isMeasured: true)
+      } else if now - drill.time > freshWithin {
+        add(.mark(.outdated, "\(name) \(drill.success)."), isMeasured: true)
+      } else {
+        add(.text("The \(name) \(drill.success)."), isMeasured: true)
       }
-      return
+    }
+  }
+
+  /// The time that a source or a database took in a drill from the copy.
+  private mutating func addTime(of key: String, from copy: PlanFacts.Copy) {
+    guard let restored = copy.restored[key] else {
+      let text = "no drill restored all of it from this copy, so the time that it takes is not known."
+      return add(.mark(.notMeasured, text), isMeasured: true)
     }
     add(
-      .text(
-        "The drill of \(dayText(drill.time)) restored \(counted(drill.files, "file")) (\(byteText(drill.bytes))) from "
-          + "this copy in \(durationText(drill.seconds))" + (drill.hasFailed ? ", and FAILED." : ".")),
-      isMeasured: true)
+      .text("In the drill of \(dayText(restored.time)) it took \(durationText(restored.seconds))."), isMeasured: true)
+  }
+
+  private mutating func addRemark(on database: PlanFacts.Database, isEncrypted: Bool) {
+    if let remark = PlanLoading(of: database, in: "").remark(isEncrypted: isEncrypted) { add(.text(remark)) }
   }
 
   private mutating func addRemarks(on source: PlanFacts.Source) {
@@ -212,15 +235,13 @@ extension PlanDocument {
   }
 
   private mutating func addRemarks(on database: PlanFacts.Database, copy: PlanFacts.Copy) {
-    if let remark = PlanLoading(of: database, in: "").remark { add(.text(remark)) }
+    addRemark(on: database, isEncrypted: copy.kind == .encrypted)
     if database.contents.isEmpty, [.postgresql, .mysql].contains(database.settings.kind),
       database.settings.mode == .logical
     {
       add(.mark(.notMeasured, "no snapshot has a dump of it, so its content is not known."), isMeasured: true)
     }
-    if let seconds = copy.drill?.databases[database.name], let time = copy.drill?.time {
-      add(.text("In the drill of \(dayText(time)) it was loaded in \(durationText(seconds))."), isMeasured: true)
-    }
+    addTime(of: "database:\(database.name)", from: copy)
   }
 
   // MARK: The end
@@ -252,6 +273,15 @@ extension PlanDocument {
       add(.list(facts.blindSpots), isMeasured: true)
     }
   }
+}
+
+/// A past drill in words.
+private struct PlanDrill {
+  let title: String
+  let time: Int64
+  let hasFailed: Bool
+  let seconds: Double?
+  let success: String
 }
 
 /// The steps of a recovery in their order: those that the owner names, and then all others.
@@ -309,11 +339,30 @@ extension PlanFacts.Copy {
     if let verified, facts.now - verified > facts.freshWithin {
       marks.append((.outdated, "it was verified as a whole on \(dayText(verified))"))
     }
-    if let drill, drill.hasFailed {
-      marks.append((.failed, "the drill of \(dayText(drill.time))"))
-    } else if let drill, facts.now - drill.time > facts.freshWithin {
-      marks.append((.outdated, "the last drill was on \(dayText(drill.time))"))
+    for drill in drills {
+      if drill.hasFailed {
+        marks.append((.failed, "the \(drill.title) of \(dayText(drill.time))"))
+      } else if facts.now - drill.time > facts.freshWithin {
+        marks.append((.outdated, "the last \(drill.title) was on \(dayText(drill.time))"))
+      }
     }
     return marks
+  }
+
+  /// The last drill of a sample, and those of the services.
+  fileprivate var drills: [PlanDrill] {
+    let sample = drill.map { drill in
+      PlanDrill(
+        title: "drill of a sample", time: drill.time, hasFailed: drill.hasFailed, seconds: drill.seconds,
+        success: "restored \(counted(drill.files, "file")) (\(byteText(drill.bytes))) from this copy"
+          + (drill.seconds.map { " in \(durationText($0))" } ?? ""))
+    }
+    return (sample.map { [$0] } ?? [])
+      + services.map { service in
+        PlanDrill(
+          title: "drill \(service.name)", time: service.time, hasFailed: service.hasFailed, seconds: service.seconds,
+          success: "recovered it from this copy"
+            + (service.seconds.map { " in \(durationText($0)), at the least" } ?? ""))
+      }
   }
 }

@@ -70,7 +70,8 @@ struct BackupReport: Encodable {
   struct Drill: Encodable {
     struct Copy: Encodable {
       let copy: String
-      let seconds: Double
+      /// `nil` if it was not measured.
+      let seconds: Double?
     }
     let time: Time
     let name, result: String

@@ -39,9 +39,18 @@ extension AuditCollection {
       bytesCopied: summary.bytesCopied)
     guard found.time >= begin, let catalog = try? repository.openCatalog(of: snapshot.name) else { return found }
     let reader = CatalogReader(reading: catalog)
-    for source in summary.sources where source != file.planDirectory {
-      if case .directory(_, let subtree)? = try? reader.find(summary.label + TreePath(parsing: source)) {
-        found.sizes[displayName(source)] = subtree.totals.bytes
+    let own = summary.sources.filter { $0 != file.planDirectory }.map { source in
+      (displayName(source), summary.label + TreePath(parsing: source))
+    }
+    let others = zip(summary.hostTitles, summary.hostSources.map { TreePath(parsing: $0) })
+    let dumps = summary.databases.filter { !$0.isLeftOut }.map { database in
+      ("database:\(displayName(database.name))", TreePath(parsing: database.source))
+    }
+    for (name, place) in own + others + dumps {
+      switch try? reader.find(place) {
+      case .directory(_, let subtree)?: found.sizes[name] = subtree.totals.bytes
+      case .file(let row, _)?: found.sizes[name] = row.size
+      case nil: break
       }
     }
     return found
@@ -52,8 +61,8 @@ extension AuditCollection {
       ReportFacts.Drill(
         time: time, name: drill.name, result: drill.result.rawValue, elapsedSeconds: drill.elapsedSeconds,
         copies: drill.copies.map { copy in
-          let sample = copy.openSeconds + copy.restoreSeconds + copy.databases.reduce(0) { $0 + $1.elapsedSeconds }
-          return (copy.copy, copy.recovery?.totalSeconds ?? sample)
+          let sample = copy.filesSeconds.map { copy.databases.reduce($0) { $0 + $1.elapsedSeconds } }
+          return (copy.copy, copy.recovery == nil ? sample : copy.recovery?.totalSeconds)
         })
     }
   }

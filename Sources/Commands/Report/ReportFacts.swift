@@ -16,7 +16,7 @@ struct ReportFacts {
     var name: String
     var time: Int64
     var filesCopied, bytesCopied: UInt64
-    /// The bytes of each source.
+    /// The bytes of each source, and of the dump of each database.
     var sizes: [String: UInt64] = [:]
   }
 
@@ -24,8 +24,8 @@ struct ReportFacts {
     var time: Int64
     var name, result: String
     var elapsedSeconds: Double
-    /// The seconds from the connection to the last file and database, by copy.
-    var copies: [(name: String, seconds: Double)]
+    /// The seconds from the connection to the last file and database, by copy; `nil` if it failed before.
+    var copies: [(name: String, seconds: Double?)]
   }
 
   struct Copy {

@@ -83,9 +83,10 @@ extension BackupReport {
     var series: [Chart.Series] = []
     for drill in drills {
       for copy in drill.copies {
+        guard let seconds = copy.seconds else { continue }
         let index = series.firstIndex { $0.name == name(drill, copy) } ?? series.endIndex
         if index == series.endIndex { series.append(Chart.Series(name: name(drill, copy), points: [])) }
-        series[index].points.append((drill.time.seconds, copy.seconds))
+        series[index].points.append((drill.time.seconds, seconds))
       }
     }
     let described = series.map { one in

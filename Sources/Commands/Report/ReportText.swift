@@ -96,7 +96,7 @@ extension BackupReport {
       + drills.map { drill in
         [
           drill.time.text, drill.name, drill.result, durationText(drill.elapsedSeconds),
-          drill.copies.map { "\($0.copy) \(durationText($0.seconds))" }.joined(separator: ", "),
+          drill.copies.map { "\($0.copy) \($0.seconds.map(durationText) ?? "not measured")" }.joined(separator: ", "),
         ]
       }
   }

@@ -24,6 +24,7 @@ public final class RemoteRepository: VerifiableStore, Sendable {
   private let listing = Mutex<Listing?>(nil)
 
   public var path: [UInt8] { Array(connection.options.displayName.utf8) }
+  public var repositoryID: [UInt8] { connection.repositoryID }
 
   public init(over connection: Connection) { self.connection = connection }
 

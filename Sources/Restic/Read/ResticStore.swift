@@ -22,6 +22,7 @@ public final class ResticStore: VerifiableStore, Sendable {
   public init(_ restic: ResticRepository) { self.restic = restic }
 
   public var path: [UInt8] { Array(restic.displayName.utf8) }
+  public var repositoryID: [UInt8] { Array(restic.id.description.utf8) }
   public var local: Repository? { nil }
   // The sets are treering's. A repository of restic has only tags and `restic forget`.
   public func members(of list: SnapshotList) -> [SnapshotSet: [SnapshotName]] { [:] }
