@@ -42,38 +42,45 @@ struct SQLiteDump {
     try target.checkSpace(forBytes: byteCount)
     let place = Place(file, at: path, copyIn: target, name: tools.name)
     try place.target.give()
-    try copy(place, byteCount: byteCount)
+    var result = DumpResult()
+    result.warnings = try copy(place, byteCount: byteCount).map { [$0] } ?? []
     try checkCopy(Self.copy, in: place)
-    guard file.name != Self.copy else { return DumpResult() }
+    guard file.name != Self.copy else { return result }
     try target.attempt("name the copy in") { () throws(Errno) in
       let directory = target.directory
       try directory.descriptor.rename(Self.copy.span, to: directory.descriptor, as: file.name.span)
     }
-    return DumpResult()
+    return result
   }
 
   /// Copies the database. In WAL mode, one reading transaction lets writers go on.
   ///
   /// In the other modes it would stop them. Without it, each write starts the copy anew, so after some time they have
-  /// to wait all the same.
-  private func copy(_ place: Place, byteCount: UInt64) throws(DumpFailure) {
+  /// to wait all the same. Then a warning is returned.
+  private func copy(_ place: Place, byteCount: UInt64) throws(DumpFailure) -> String? {
+    let transaction = words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1")
     let source = [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000")
     // The copy has a fixed name, because the command has its own rules for quotes.
     let backup = [Array(".backup main ".utf8) + place.copy(Self.copy)]
-    if try !run(source + words("PRAGMA journal_mode"), in: place).elementsEqual("wal\n".utf8) {
+    let isWAL = try run(source + words("PRAGMA journal_mode"), in: place).elementsEqual("wal\n".utf8)
+    if !isWAL {
       var impatient = database
       impatient.user = nil
       impatient.timeoutSeconds = min(30 + Int64(clamping: byteCount / 10_000_000), database.timeoutSeconds / 4)
       let start = Clock.monotonic()
       do {
         _ = try run(source + backup, in: place, by: try Tools(of: impatient, programs: tools.programs))
-        return
+        return nil
       } catch { guard Clock.monotonic() - start >= Double(impatient.timeoutSeconds) else { throw error } }
       for name in [Self.copy, Self.copy + Array("-journal".utf8)] {
         try? place.target.directory.descriptor.unlink(name.span)
       }
     }
-    _ = try run(source + words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1") + backup, in: place)
+    let start = Clock.monotonic()
+    _ = try run(source + transaction + backup, in: place)
+    guard !isWAL else { return nil }
+    return "its programs could not write, and perhaps not read, for \(Int(Clock.monotonic() - start) + 1) seconds, "
+      + "because their writes did not let the copy end; in WAL mode they can: PRAGMA journal_mode = WAL"
   }
 
   /// Throws if a copy has errors.

@@ -8,8 +8,8 @@ final class ScratchDirectory: Sendable {
   let directory: Directory
   var path: String { temporary.path.text }
 
-  init() throws {
-    temporary = try TemporaryDirectory("posix")
+  init(below parent: String? = nil) throws {
+    temporary = try TemporaryDirectory("posix", below: parent)
     directory = Directory(try Descriptor.open(path: temporary.path.bytes, [.read, .directory]))
   }
 

@@ -78,12 +78,13 @@ extension AuditCollection {
       }
     case .restic(let path): place(&copy, at: path)
     case .storage(.s3(_, let host, _, _)):
-      copy.host = host
+      copy.host = Self.hostName(Array(host.utf8))
       copy.account = (remote.credentialsFile ?? "of the environment") + (remote.profile.map { " " + $0 } ?? "")
-    case .storage(.rest(let url)): copy.host = String(url.split(separator: "/").dropFirst().first ?? "")
-    case .ssh(_, let host, _, _), .storage(.sftp(_, let host, _, _)):
-      copy.host = displayName(host)
-      if Self.isThisMachine(host) { copy.host = nil }
+    case .storage(.rest(let url)):
+      copy.host = Self.hostName(Array((url.split(separator: "/").dropFirst().first ?? "").utf8))
+    case .ssh(_, let host, _, let path), .storage(.sftp(_, let host, _, let path)):
+      copy.host = Self.hostName(host)
+      if copy.host == nil, path.first == slash { place(&copy, at: path) }
     }
     copy.newest = newest?.seconds
     copy.take((try? memory.verifiedParts(at: address)?.all()) ?? [], among: there.map(\.seconds))
@@ -122,6 +123,17 @@ extension AuditCollection {
     var copy = AuditFacts.Copy(.sync, named: sync.name)
     copy.location = sync.location
     return copy
+  }
+
+  /// The name of a host without a user, a port and capital letters; `nil` for this machine.
+  private static func hostName(_ host: [UInt8]) -> String? {
+    var name = host.split(separator: UInt8(ascii: "@")).last.map(Array.init) ?? []
+    if name.first == UInt8(ascii: "[") {
+      name = Array(name.dropFirst().prefix { $0 != UInt8(ascii: "]") })
+    } else if name.count(where: { $0 == UInt8(ascii: ":") }) == 1 {
+      name = Array(name.prefix { $0 != UInt8(ascii: ":") })
+    }
+    return isThisMachine(name) ? nil : displayName(name).lowercased()
   }
 
   /// Other names of this machine cannot be told from those of other machines without asking the network.

@@ -35,15 +35,16 @@ enum DatabaseServers {
   static func unsaved(in sockets: ListeningSockets, by databases: [DatabaseConfiguration]) -> [AuditFacts.BlindSpot] {
     kinds.flatMap { kind -> [AuditFacts.BlindSpot] in
       var places = places(of: kind, in: sockets)
-      var open = 0
+      // Two databases may be of one server.
+      var open: Set<String> = []
       for database in databases where isFor(kind, database) {
         guard let index = places.firstIndex(where: { names($0, database) }) else {
-          if isOpen(database) { open += 1 }
+          if isOpen(database) { open.insert(database.kind == .mysql ? "" : database.name) }
           continue
         }
         places.remove(at: index)
       }
-      return places.dropFirst(open).map { .init(.server(name: kind.name, kind: kind.kind), at: $0) }
+      return places.dropFirst(open.count).map { .init(.server(name: kind.name, kind: kind.kind), at: $0) }
     }
   }
 

@@ -18,7 +18,7 @@ struct DatabaseDrill {
   private let common: CommonOptions
   private let namespaces: DrillNamespaces?
   /// The reason that this user can make no namespaces; nothing is loaded then.
-  private let obstacle: String?
+  let obstacle: String?
   private let keeps: Bool
 
   /// `place` is the directory of the drill, and `sockets` has those of the servers' addresses.

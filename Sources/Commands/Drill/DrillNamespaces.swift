@@ -138,7 +138,7 @@ enum DrillScripts {
       if [ -e "proc/$name" ]; then bind ro "proc/$name" "proc/$name"; fi
     done
     mount -t tmpfs -o mode=755,nosuid tmpfs dev
-    for name in null zero full random urandom tty; do
+    for name in null zero full random urandom; do
       : >"dev/$name"
       mount --bind "$host/dev/$name" "dev/$name"
     done

@@ -47,6 +47,8 @@ struct SampleDrill {
       answer.databases.append(loaded.answer)
       if let damage = loaded.damage {
         answer.add(.init(path: displayName(dump.record.source), message: damage, isDamage: true))
+      } else if let obstacle = databases.obstacle {
+        answer.add(.init(path: displayName(dump.record.source), message: obstacle, isDamage: false))
       }
     }
   }

@@ -114,11 +114,13 @@ public final class ObjectCache: Sendable {
     do { try file.replace(with: bytes) } catch { files.withLock { $0[name] = nil } }
   }
 
-  /// Removes the copies of files that the repository no longer lists.
-  func retain(_ kind: ObjectKind, _ listed: some Sequence<Digest>) {
+  /// Removes the copies of files that the repository no longer lists, or lists with another size.
+  func retain(_ kind: ObjectKind, _ listed: some Sequence<Digest>, sizes: [Digest: UInt64] = [:]) {
     let listed = Set(listed)
     let gone = files.withLock { files in
-      let gone = files.keys.filter { $0.kind == kind && !listed.contains($0.id) }
+      let gone = files.filter { name, size in
+        name.kind == kind && (!listed.contains(name.id) || sizes[name.id].map { $0 != size } ?? false)
+      }.keys
       for name in gone { files[name] = nil }
       return gone
     }

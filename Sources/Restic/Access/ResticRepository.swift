@@ -230,7 +230,10 @@ public final class ResticRepository: Sendable {
   /// The IDs of all indexes, with their sizes in bytes.
   func indexes() throws -> [(id: Digest, byteCount: UInt64)] {
     let listed = try store.list(.index)
-    cache?.retain(.index, listed.map(\.id))
+    // A damaged index at the server must be noticed before more relies on it.
+    cache?.retain(
+      .index, listed.map(\.id),
+      sizes: Dictionary(listed.map { ($0.id, $0.byteCount) }, uniquingKeysWith: { first, _ in first }))
     return listed
   }
 
@@ -241,6 +244,9 @@ public final class ResticRepository: Sendable {
     public let id: Digest
     public let snapshot: Result<SnapshotFile, Failure>
   }
+
+  /// Lets `snapshotFiles` list the snapshots anew, as they are under a lock.
+  func forgetListing() { listedSnapshots.withLock { $0 = nil } }
 
   /// All snapshots, in the order of their IDs. One that is removed meanwhile is left out.
   public func snapshotFiles() throws -> [FoundSnapshot] {

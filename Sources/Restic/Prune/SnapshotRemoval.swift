@@ -51,6 +51,7 @@ public struct SnapshotRemoval: Sendable {
 
   private mutating func run(_ ids: Set<Digest>, isDry: Bool) throws {
     try lock.confirm()
+    restic.forgetListing()
     // The content of each snapshot that stays decides which data is needed.
     let staying = try restic.snapshotFiles().filter { !ids.contains($0.id) }
     let roots = try staying.map { try $0.snapshot.get().tree }
