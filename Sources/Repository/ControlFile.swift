@@ -38,7 +38,7 @@ public struct ControlFile {
     try publish(file)
   }
 
-  /// Replaces the content by that which `write` writes.
+  /// Replaces the content by the bytes that `write` writes.
   public func replace(_ write: (SharedFile) throws -> Void) throws {
     let file = SharedFile(try make())
     try write(file)

@@ -7,11 +7,11 @@ internal import Settings
 /// is new enough, complete, verified and undamaged.
 struct Audit {
   let findings: [Finding]
-  /// The names of the copies that count, the original first. Of several on one medium, only the first counts.
+  /// The names of the copies that count, the original first. Only the first of several on one medium counts.
   let copies: [String]
   /// The number of different media below these copies.
   let media: Int
-  /// The names of the copies elsewhere. Of several on one host, or with one account, only the first counts.
+  /// The names of the copies elsewhere. Only the first of several on one host, or with one account, counts.
   let offSite: [String]
 
   var short: [Finding] { findings.filter { $0.state == .short } }

@@ -72,7 +72,7 @@ extension CommonOptions {
   }
 
   /// Opens a repository to read from, local or remote. `allowsRate` is true if a rate limits more than a
-  /// connection. `fromCache` is false if the command proves what is there.
+  /// connection. `fromCache` is false if the command proves the state of the repository.
   func openStore(
     connection: RemoteConnectionOptions, allowsRate: Bool = false, fromCache: Bool = true
   ) throws(Failure) -> any VerifiableStore {

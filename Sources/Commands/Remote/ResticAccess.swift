@@ -10,7 +10,7 @@ final class ResticAccess {
   private let remote: RemoteConfiguration
   private let connection: RemoteConnectionOptions
   private var opened: ResticRepository?
-  /// False if every file must come from the repository itself, for a proof of what is there.
+  /// False if every file must come from the repository itself, as a proof of its state.
   var usesCache = true
   /// True if nothing may be removed there from here.
   var isAppendOnly: Bool { remote.isAppendOnly }

@@ -17,7 +17,7 @@ final class BlobReader {
     sealer = repository.key.sealer()
   }
 
-  /// The plain text of a blob, whose SHA-256 is its ID. Of many contents in a row, the next are read together.
+  /// The plain text of a blob, whose SHA-256 is its ID. The next of many contents in a row are read together.
   func read(_ name: BlobName, ofMany: Bool = false) throws -> [UInt8] {
     guard let place = try index.place(of: name) else {
       throw Failure(

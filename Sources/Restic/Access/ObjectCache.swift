@@ -7,7 +7,7 @@ internal import Synchronization
 /// Copies of the small files of one repository, in a directory that only this user can change.
 ///
 /// A copy has the bytes that the repository has, sealed, and its name has their SHA-256, with which each read compares
-/// it. So nothing depends on the cache, and it can be removed at any time. A copy is used only if the repository still
+/// it. Nothing depends on the cache, which can be removed at any time. A copy is used only if the repository still
 /// lists the file.
 public final class ObjectCache: Sendable {
   /// The kinds of files that are kept. All are named by their content.
