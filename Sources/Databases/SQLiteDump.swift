@@ -58,7 +58,6 @@ struct SQLiteDump {
   /// In the other modes it would stop them. Without it, each write starts the copy anew, so after some time they have
   /// to wait all the same. Then a warning is returned.
   private func copy(_ place: Place, byteCount: UInt64) throws(DumpFailure) -> String? {
-    let transaction = words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1")
     let source = [Self.uri(of: place.source, parameter: "mode=ro")] + words(".timeout 60000")
     // The copy has a fixed name, because the command has its own rules for quotes.
     let backup = [Array(".backup main ".utf8) + place.copy(Self.copy)]
@@ -77,7 +76,7 @@ struct SQLiteDump {
       }
     }
     let start = Clock.monotonic()
-    _ = try run(source + transaction + backup, in: place)
+    _ = try run(source + words("BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1") + backup, in: place)
     guard !isWAL else { return nil }
     return "its programs could not write, and perhaps not read, for \(Int(Clock.monotonic() - start) + 1) seconds, "
       + "because their writes did not let the copy end; in WAL mode they can: PRAGMA journal_mode = WAL"

@@ -43,16 +43,7 @@ struct DrillEvidenceTests {
   func ordinaryUser() throws {
     let server = try PostgreSQLServer.shared()
     let outside = try Tree(making: world.directory.path / "outside")
-    try tool("chmod", ["777", outside.root])
-    let script = "cat > \(outside.root)/reached || cat > /dev/null"
-    try server.make(
-      "hostileuser",
-      """
-      CREATE FUNCTION reach(i INT) RETURNS BOOL LANGUAGE plpgsql AS
-        $$ BEGIN COPY (SELECT 1) TO PROGRAM '\(script)'; RETURN TRUE; END $$;
-      CREATE TABLE t (i INT CHECK (public.reach(i))); INSERT INTO t VALUES (1);
-      """)
-    try outside.remove("reached")
+    try server.makeHostile("hostileuser", reaching: outside)
     try configure(
       """
       [[database]]

@@ -220,10 +220,22 @@ struct DrillTests {
     let server = try PostgreSQLServer.shared()
     let outside = try Tree(making: world.directory.path / "outside")
     try tool("chmod", ["711", world.directory.path, work.root])
+    try server.makeHostile("hostile", reaching: outside)
+    try configure(table(of: server, database: "hostile"))
+    try treering(["run", "--now"])
+    let drill = try drill(["--files", "0", "-r", world.repository.root])
+    #expect(drill.copies[0].databases.map(\.result) == ["loaded"], "\(drill.copies[0].databases)")
+    #expect(try outside.names() == [])
+  }
+}
+
+extension PostgreSQLServer {
+  /// Makes a database whose dump starts a program when it is loaded, which writes into a directory.
+  func makeHostile(_ name: String, reaching outside: Tree) throws {
     try tool("chmod", ["777", outside.root])
     let script = "cat > \(outside.root)/reached || cat > /dev/null"
-    try server.make(
-      "hostile",
+    try make(
+      name,
       """
       CREATE FUNCTION reach(i INT) RETURNS BOOL LANGUAGE plpgsql AS
         $$ BEGIN COPY (SELECT 1) TO PROGRAM '\(script)'; RETURN TRUE; END $$;
@@ -231,10 +243,5 @@ struct DrillTests {
       """)
     #expect(try outside.names() == ["reached"], "the live server may do it")
     try outside.remove("reached")
-    try configure(table(of: server, database: "hostile"))
-    try treering(["run", "--now"])
-    let drill = try drill(["--files", "0", "-r", world.repository.root])
-    #expect(drill.copies[0].databases.map(\.result) == ["loaded"], "\(drill.copies[0].databases)")
-    #expect(try outside.names() == [])
   }
 }

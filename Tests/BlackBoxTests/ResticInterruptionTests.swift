@@ -58,11 +58,7 @@ struct ResticInterruptionTests {
     try tool("mkdir", ["-p", data])
     try tool("mount", ["-t", "tmpfs", "-o", "size=24M", "tmpfs", data])
     defer { _ = try? runCommand("umount", ["-l", data]) }
-    try world.world.source.write("file", "x")
-    try world.world.snapshot()
-    try world.push()
-    try grow(world.world, "large", mebibytes: 60)
-    try world.world.snapshot()
+    try pushAndGrow(world, mebibytes: 60)
     let failed = try world.treering(["push", world.address, "--timeout", "2s"], inRepository: true)
     #expect(failed.status == (storage == .directory ? 8 : 7), "\(failed.status): \(failed.errorText)")
     #expect(try world.there(["list"]).outputLines.count == 2)
@@ -76,32 +72,19 @@ struct ResticInterruptionTests {
   @Test("a full disk of OpenStack Swift fails the push, and the next one uses what arrived")
   func fullSwift() throws {
     let world = try ResticWorld(at: .swift, diskSize: "50M")
-    try world.world.source.write("file", "x")
-    try world.world.snapshot()
-    try world.push()
-    try grow(world.world, "large", mebibytes: 70)
-    try world.world.snapshot()
+    try pushAndGrow(world, mebibytes: 70)
     let failed = try world.treering(["push", world.address, "--timeout", "2s"], inRepository: true)
     #expect(failed.status == 7 && failed.errorText.contains("may have no space left"), "\(failed.errorText)")
     #expect(try world.there(["list"]).outputLines.count == 2)
     try world.storage.enlargeDisk(to: "300M")
     // Swift needs space for a removal, too, so the lock has stayed.
-    try world.restic(["unlock", "--remove-all"])
-    try world.check()
-    let next = try world.push()
-    #expect(next.result == "sent" && next.bytesSent < 60 << 20)
-    try world.check()
-    try world.there(["verify"])
+    try expectRest(of: world, atMost: 60 << 20)
   }
 
   @Test("a killed push to OpenStack Swift shows nothing, and the next one uses what arrived")
   func killedAtSwift() throws {
     let world = try ResticWorld(at: .swift)
-    try world.world.source.write("file", "x")
-    try world.world.snapshot()
-    try world.push()
-    try grow(world.world, "large", mebibytes: 70)
-    try world.world.snapshot()
+    try pushAndGrow(world, mebibytes: 70)
     let push = try startSlowPush(world, rate: "4MB/s")
     // Until a pack is there.
     let devices = world.world.directory.path / "place/devices"
@@ -113,10 +96,24 @@ struct ResticInterruptionTests {
     push.signal(SIGKILL)
     _ = try push.wait()
     #expect(try world.there(["list"]).outputLines.count == 2)
+    try expectRest(of: world, atMost: 60 << 20)
+  }
+
+  /// Pushes a snapshot, and takes one with a large file.
+  private func pushAndGrow(_ world: ResticWorld, mebibytes: Int) throws {
+    try world.world.source.write("file", "x")
+    try world.world.snapshot()
+    try world.push()
+    try grow(world.world, "large", mebibytes: mebibytes)
+    try world.world.snapshot()
+  }
+
+  /// The push after one that was cut off completes it, and nothing is damaged before or after.
+  private func expectRest(of world: ResticWorld, atMost bytes: Int = .max) throws {
     try world.restic(["unlock", "--remove-all"])
     try world.check()
     let next = try world.push()
-    #expect(next.result == "sent" && next.bytesSent < 60 << 20)
+    #expect(next.result == "sent" && next.bytesSent < bytes)
     try world.check()
     try world.there(["verify"])
   }
@@ -164,21 +161,13 @@ struct ResticInterruptionTests {
   @Test("a server that loses its power during a push loses nothing that it took")
   func powerLoss() throws {
     let world = try ResticWorld(at: .swift)
-    try world.world.source.write("file", "x")
-    try world.world.snapshot()
-    try world.push()
-    try grow(world.world, "large", mebibytes: 50)
-    try world.world.snapshot()
+    try pushAndGrow(world, mebibytes: 50)
     let push = try startSlowPush(world, rate: "20MB/s")
     usleep(1_500_000)
     try world.storage.crashSwift()
     let failed = try push.wait()
     #expect(failed.status == 7, "\(failed.errorText)")
     try world.storage.startSwift()
-    try world.restic(["unlock", "--remove-all"])
-    try world.check()
-    #expect(try world.push().result == "sent")
-    try world.check()
-    try world.there(["verify"])
+    try expectRest(of: world)
   }
 }

@@ -15,9 +15,9 @@ struct RecoveryDirectory {
   /// The moment to stop at; `nil` for the end of the log.
   let seconds: Int64?
   /// The warning that the log does not reach the moment, or is not at hand.
-  var shortage: String?
+  let shortage: String?
   /// False if the server would lack the log of the backup.
-  var canStart = true
+  let canStart: Bool
 
   /// The warning if a log, the newest of an archive, was stored before the moment of a recovery.
   static func shortage(of stored: Timestamp?, _ log: String?, at seconds: Int64) -> String? {
@@ -32,21 +32,22 @@ struct RecoveryDirectory {
   }
 
   /// The recovery without an archive, up to the end of the backup.
-  init(withoutArchiveAt path: [UInt8], account: Account?, seconds: Int64?) throws(Errno) {
+  init(withoutArchiveAt path: [UInt8], account: Account?, seconds: Int64?) throws(Failure) {
     (self.path, self.account, self.seconds, fetchCommand) = (path, account, seconds, nil)
-    let data = Directory(try Descriptor.open(path: path, [.read, .directory]))
-    canStart = try data.directory(Array("pg_wal".utf8).span).names().contains { $0.count == 24 }
-    let advice = "name the archive of its log with --archive"
-    if !canStart {
-      shortage = "the backup has no log, and a server does not start without it; \(advice)"
-    } else if seconds != nil {
-      shortage = "no archive of the log is at hand, so the state is that of the end of the backup; \(advice)"
-    }
+    do {
+      let data = Directory(try Descriptor.open(path: path, [.read, .directory]))
+      canStart = try data.directory(Array("pg_wal".utf8).span).names().contains { $0.count == 24 }
+    } catch { throw Failure.writing("prepare the data directory", at: path, because: error) }
+    let lack =
+      !canStart
+      ? "the backup has no log, and a server does not start without it"
+      : seconds.map { _ in "no archive of the log is at hand, so the state is that of the end of the backup" }
+    shortage = lack.map { $0 + "; name the archive of its log with --archive" }
   }
 
   init(path: [UInt8], account: Account?, fetchCommand: String, seconds: Int64?, shortage: String?) {
     (self.path, self.account, self.seconds) = (path, account, seconds)
-    (self.fetchCommand, self.shortage) = (fetchCommand, shortage)
+    (self.fetchCommand, self.shortage, canStart) = (fetchCommand, shortage, true)
   }
 
   /// Writes the settings and gives the directory to the account. Returns the command line that starts the
