@@ -28,6 +28,22 @@ public struct CalendarTime: Sendable, Equatable {
     second = rest % 60
   }
 
+  public init(year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int) {
+    (self.year, self.month, self.day) = (year, month, day)
+    (self.hour, self.minute, self.second) = (hour, minute, second)
+  }
+
+  /// Seconds since 1970-01-01T00:00:00Z; the inverse of `init(seconds:)`.
+  public var sinceEpoch: Int64 {
+    let year = self.year - (month <= 2 ? 1 : 0)
+    let era = (year >= 0 ? year : year - 399) / 400
+    let yearOfEra = year - era * 400
+    let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+    let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
+    let days = era * 146_097 + dayOfEra - 719_468
+    return Int64(days * 86400 + hour * 3600 + minute * 60 + second)
+  }
+
   /// The time as RFC 3339 writes it: `2026-11-22T23:00:00Z`.
   public var rfc3339: String { text(between: ":") }
 

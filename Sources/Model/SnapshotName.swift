@@ -19,15 +19,10 @@ public struct SnapshotName: Hashable, Sendable, CustomStringConvertible {
   public var seconds: Int64 {
     let digits = description.utf8.map { Int($0) - 48 }
     func number(_ range: Range<Int>) -> Int { digits[range].reduce(0) { $0 * 10 + $1 } }
-    // Years begin in March, so that the leap day is the last.
-    let month = number(5..<7)
-    let year = number(0..<4) - (month <= 2 ? 1 : 0)
-    let era = (year >= 0 ? year : year - 399) / 400
-    let yearOfEra = year - era * 400
-    let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + number(8..<10) - 1
-    let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-    let days = era * 146_097 + dayOfEra - 719_468
-    return Int64(days * 86400 + number(11..<13) * 3600 + number(14..<16) * 60 + number(17..<19))
+    return CalendarTime(
+      year: number(0..<4), month: number(5..<7), day: number(8..<10), hour: number(11..<13), minute: number(14..<16),
+      second: number(17..<19)
+    ).sinceEpoch
   }
 
   public var bytes: [UInt8] { Array(description.utf8) }

@@ -10,6 +10,7 @@ public final class AssemblyTools {
   private var isSecond = false
   private let hasher = ContentHasher()
   fileprivate private(set) var elidesZeros = true
+  private var isHashing = true
   /// Hashes one buffer after the other; exists only if a file fills a buffer.
   private var side: SideThread?
 
@@ -26,26 +27,27 @@ public final class AssemblyTools {
     return UnsafeMutableRawBufferPointer(rebasing: memory[start..<start + Self.bufferBytes])
   }
 
-  func reset(elidingZeros: Bool) {
+  func reset(elidingZeros: Bool, isHashing: Bool) {
     side?.wait()
-    elidesZeros = elidingZeros
+    (elidesZeros, self.isHashing) = (elidingZeros, isHashing)
     hasher.reset(elidingZeros: elidingZeros)
   }
 
   func hash(_ bytes: UnsafeRawBufferPointer) {
     side?.wait()
-    hasher.update(bytes)
+    if isHashing { hasher.update(bytes) }
   }
 
   func hashZeros(byteCount: UInt64) {
     side?.wait()
-    hasher.updateZeros(byteCount: byteCount)
+    if isHashing { hasher.updateZeros(byteCount: byteCount) }
   }
 
   /// Begins to hash `buffer`, which is full.
   ///
   /// It must stay unchanged until `swap` and one more call of a hash function: that call waits for the thread.
   func hashBuffer() {
+    guard isHashing else { return }
     let side = side ?? SideThread()
     self.side = side
     // The thread must not hold the last reference to its owner.
@@ -80,15 +82,15 @@ public final class FileAssembly {
   /// Continues a file that already has `offset` bytes.
   ///
   /// `onWork` gets the number of bytes done, including holes and the beginning that is hashed again. `elidingZeros`
-  /// is as in `ContentHasher.reset`.
+  /// is as in `ContentHasher.reset`. With `isHashing` false, the digest of `finish` has no meaning.
   public init(
-    _ file: consuming Descriptor, from offset: UInt64, elidingZeros: Bool, with tools: AssemblyTools,
-    onWork: @escaping (UInt64) -> Void = { _ in }
+    _ file: consuming Descriptor, from offset: UInt64, elidingZeros: Bool, isHashing: Bool = true,
+    with tools: AssemblyTools, onWork: @escaping (UInt64) -> Void = { _ in }
   ) throws(Errno) {
     self.file = file
     self.onWork = onWork
     self.tools = tools
-    tools.reset(elidingZeros: elidingZeros)
+    tools.reset(elidingZeros: elidingZeros, isHashing: isHashing)
     buffer = tools.buffer
     position = 0
     written = 0

@@ -306,7 +306,7 @@ struct RestoreMerge {
     let row = task.row
     let assembly = try FileAssembly(
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0,
-      elidingZeros: row.digest.isSparse, with: worker.tools)
+      elidingZeros: row.digest.isSparse, isHashing: row.digest.form != .chunks, with: worker.tools)
     assembly.file.holdTemporary()
     var counted: UInt64 = 0
     func countWritten() {
@@ -349,8 +349,8 @@ struct RestoreMerge {
   private func checkContent(
     _ pass: PassResult, task: Task, name: [UInt8], as made: [UInt8], in target: Directory
   ) throws(Errno) -> Bool {
-    // The fetcher has compared each chunk with its ID.
-    let isRight = pass.digest == task.row.digest || task.row.digest.form == .chunks
+    // The fetcher has compared each chunk with its ID, so nothing is hashed again.
+    let isRight = task.row.digest.form == .chunks || pass.digest == task.row.digest
     if !isRight || pass.byteCount != task.row.size {
       if task.isReplacing {
         try target.descriptor.unlink(made.span)

@@ -24,7 +24,7 @@ final class BlobReader {
         .damaged, "the \(name.type.word) blob \(name.id) is in no index of \(repository.displayName)",
         hint: "see: restic check")
     }
-    return try read(place, with: name.type == .tree ? .around : ofMany ? .behind : .none)
+    return try read(place, with: name.type == .tree ? .around : ofMany ? .segment : .none)
   }
 
   func read(_ place: BlobPlace, with margin: PackWindows.Margin = .none) throws -> [UInt8] {

@@ -91,6 +91,12 @@ public final class ObjectCache: Sendable {
     return nil
   }
 
+  /// The files of a kind of which there are copies, in the order of their IDs.
+  func ids(of kind: ObjectKind) -> [Digest] {
+    files.withLock { $0.keys.filter { $0.kind == kind }.map(\.id) }
+      .sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+  }
+
   /// The bytes of a file; `nil` if there is no good copy.
   func read(_ name: ObjectName, limit: Int) -> [UInt8]? {
     guard let size = files.withLock({ $0[name] }), size <= UInt64(limit),

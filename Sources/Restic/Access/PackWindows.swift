@@ -5,8 +5,9 @@ internal import Repository
 /// The last parts of packs that were read.
 ///
 /// Trees lie in their packs in the order in which a walk leaves directories. So a part that has one tree often has its
-/// parents behind it and its neighbours before it. The contents of a directory's files lie near each other, too. They
-/// are read in one request. Any number of threads may use it.
+/// parents behind it and its neighbours before it. The contents of a directory's files lie near each other, too, but a
+/// push with several threads mixes directories. So these are read in whole segments of a pack, each of them once.
+/// Any number of threads may use it.
 final class PackWindows: @unchecked Sendable {
   private struct Window {
     let pack: Digest
@@ -24,10 +25,12 @@ final class PackWindows: @unchecked Sendable {
     case none
     /// Before and behind it.
     case around
-    /// Behind it.
-    case behind
+    /// The segments that have it.
+    case segment
 
     fileprivate static let byteCount: UInt64 = 192 << 10
+    /// 16 windows of two segments are 32 MiB.
+    fileprivate static let segmentBytes: UInt64 = 1 << 20
     /// A longer part is read alone.
     fileprivate static let longestPart = 256 << 10
   }
@@ -45,8 +48,13 @@ final class PackWindows: @unchecked Sendable {
   func read(_ pack: Digest, at offset: UInt64, count: Int, with margin: Margin) throws -> [UInt8]? {
     let part = offset..<offset + UInt64(count)
     if margin == .none || count > Margin.longestPart { return try fetch(pack, part) }
-    let before = margin == .around ? min(Margin.byteCount, offset) : 0
-    let range = part.lowerBound - before..<part.upperBound + (margin == .around ? 1 : 3) * Margin.byteCount
+    let range: Range<UInt64>
+    if margin == .around {
+      range = part.lowerBound - min(Margin.byteCount, offset)..<part.upperBound + Margin.byteCount
+    } else {
+      let last = part.upperBound - 1
+      range = offset - offset % Margin.segmentBytes..<last - last % Margin.segmentBytes + Margin.segmentBytes
+    }
     if let known = known(pack, part, orBegin: range) { return known }
     let read = Result { try fetch(pack, range) }
     gate.locked {
@@ -61,7 +69,7 @@ final class PackWindows: @unchecked Sendable {
       }
       gate.wakeAll()
     }
-    return try read.get().map { Array($0.dropFirst(Int(before)).prefix(count)) }
+    return try read.get().map { Array($0.dropFirst(Int(offset - range.lowerBound)).prefix(count)) }
   }
 
   private func fetch(_ pack: Digest, _ range: Range<UInt64>) throws -> [UInt8]? {

@@ -18,7 +18,8 @@ final class RepositoryLock: Sendable {
 
   private static let staleSeconds = 30.0 * 60
   private static let refreshMilliseconds = 5 * 60 * 1000
-  /// The time in which another process that saw no lock has written its own; restic waits as long.
+  /// The time in which a lock file of another process shows in a listing; restic waits as long. Where listings are
+  /// never late, of two processes that write first and list then, at least one sees the other.
   private static let settlingSeconds = 0.2
 
   /// Takes a lock. Before the first change, `confirm` must be called.
@@ -55,7 +56,8 @@ final class RepositoryLock: Sendable {
   func confirm() throws {
     if let failure = refreshFailure.withLock({ $0 }) { throw failure }
     if confirmed.load(ordering: .relaxed) { return }
-    let left = Self.settlingSeconds - (Clock.monotonic() - taken)
+    let settlingSeconds = repository.store.showsWritesAtOnce ? 0 : Self.settlingSeconds
+    let left = settlingSeconds - (Clock.monotonic() - taken)
     if left > 0 { CurrentProcess.sleep(milliseconds: Int(left * 1000) + 1) }
     try refuseOthers()
     confirmed.store(true, ordering: .relaxed)

@@ -40,8 +40,9 @@ public final class ResticRepository: Sendable {
     _ store: any ObjectStore, password: [UInt8], isAppendOnly: Bool = false, readBytesPerSecond: UInt64? = nil,
     cache: ObjectCache? = nil
   ) throws -> ResticRepository {
-    try open(store, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond, cache: cache) {
-      try findKey(in: store, cache: cache, password: password)
+    let cached = CachedKey(in: cache, password: password)
+    return try open(store, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond, cache: cache) {
+      try findKey(in: store, cache: cache, cached: cached, password: password)
     }
   }
 
@@ -95,7 +96,7 @@ public final class ResticRepository: Sendable {
   private static let mostKeys = 100
 
   private static func findKey(
-    in store: any ObjectStore, cache: ObjectCache?, password: [UInt8]
+    in store: any ObjectStore, cache: ObjectCache?, cached: CachedKey, password: [UInt8]
   ) throws -> OpenedKey {
     var damaged: (any Error)?
     let listed = try store.listKeysAndSnapshots()
@@ -104,11 +105,7 @@ public final class ResticRepository: Sendable {
       throw Failure(.damaged, "\(store.displayName) has \(keys.count) keys, and not at most \(mostKeys)")
     }
     cache?.retain(.keys, keys)
-    // Only a key that opened is kept, so the cache is asked first.
-    for id in keys {
-      guard let json = cache?.read(ObjectName(.keys, id), limit: KeyFile.mostBytes),
-        let key = try? KeyFile(json: json).open(password: password)
-      else { continue }
+    if let (key, id) = cached.opened(), keys.contains(id) {
       return OpenedKey(key: key, id: id, snapshots: listed.snapshots)
     }
     for id in keys {

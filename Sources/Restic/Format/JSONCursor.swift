@@ -313,33 +313,46 @@ private let hexValues: [UInt8] = (0..<256).map { byte in
   }
 }
 
-/// Parses `2015-01-02T18:10:50.895208559+01:00`; `nil` for any other form.
+/// Parses `2015-01-02T18:10:50.895208559+01:00`; `nil` for any other form. A tree has three times for each entry.
 func parsedTime(_ text: [UInt8]) -> Timestamp? {
-  let form = Array("dddd-dd-ddTdd:dd:dd".utf8)
-  guard text.count > form.count else { return nil }
-  for (byte, expected) in zip(text, form) {
-    guard expected == UInt8(ascii: "d") ? (48...57).contains(byte) : byte == expected else { return nil }
+  var rest = text[...]
+  func number(digits count: Int) -> Int? {
+    guard rest.count >= count else { return nil }
+    var number = 0
+    for byte in rest.prefix(count) {
+      guard (48...57).contains(byte) else { return nil }
+      number = number * 10 + Int(byte - 48)
+    }
+    rest.removeFirst(count)
+    return number
   }
-  guard
-    let name = SnapshotName(
-      text.prefix(19).map { $0 == UInt8(ascii: ":") ? UInt8(ascii: "-") : $0 } + [UInt8(ascii: "Z")])
+  func skip(_ mark: Unicode.Scalar) -> Bool {
+    guard rest.first == UInt8(ascii: mark) else { return false }
+    rest.removeFirst()
+    return true
+  }
+  guard let year = number(digits: 4), skip("-"), let month = number(digits: 2), skip("-"),
+    let day = number(digits: 2), skip("T"), let hour = number(digits: 2), skip(":"),
+    let minute = number(digits: 2), skip(":"), let second = number(digits: 2)
   else { return nil }
-  var rest = text[19...]
+  let time = CalendarTime(year: year, month: month, day: day, hour: hour, minute: minute, second: second)
   var nanoseconds: UInt32 = 0
-  if rest.first == UInt8(ascii: ".") {
-    let digits = rest.dropFirst().prefix { (48...57).contains($0) }
-    guard (1...9).contains(digits.count) else { return nil }
-    nanoseconds = digits.reduce(0) { $0 * 10 + UInt32($1 - 48) }
-    for _ in digits.count..<9 { nanoseconds *= 10 }
-    rest = rest[digits.endIndex...]
+  if skip(".") {
+    var digits = 0
+    while digits < 9, let digit = number(digits: 1) {
+      nanoseconds = nanoseconds * 10 + UInt32(digit)
+      digits += 1
+    }
+    guard digits > 0 else { return nil }
+    for _ in digits..<9 { nanoseconds *= 10 }
   }
-  if rest.elementsEqual("Z".utf8) { return Timestamp(seconds: name.seconds, nanoseconds: nanoseconds) }
-  let zone = Array(rest)
-  guard zone.count == 6, zone[3] == UInt8(ascii: ":"), zone[0] == UInt8(ascii: "+") || zone[0] == UInt8(ascii: "-"),
-    let hours = Int64(String(decoding: zone[1...2], as: UTF8.self)),
-    let minutes = Int64(String(decoding: zone[4...5], as: UTF8.self)), hours >= 0, minutes >= 0
-  else { return nil }
-  let offset = (hours * 60 + minutes) * 60
-  return Timestamp(
-    seconds: name.seconds - (zone[0] == UInt8(ascii: "-") ? -offset : offset), nanoseconds: nanoseconds)
+  var offset = 0
+  if !skip("Z") {
+    let isWest = skip("-")
+    guard isWest || skip("+"), let hours = number(digits: 2), skip(":"), let minutes = number(digits: 2) else {
+      return nil
+    }
+    offset = (hours * 60 + minutes) * (isWest ? -60 : 60)
+  }
+  return rest.isEmpty ? Timestamp(seconds: time.sinceEpoch - Int64(offset), nanoseconds: nanoseconds) : nil
 }

@@ -25,6 +25,10 @@ final class ReadAhead: @unchecked Sendable {
   private var end = 0
   private var bytesWaiting = 0
   private var isStopped = false
+  /// True while `take` waits.
+  private var isTaking = false
+  /// The number of threads that wait for work, or for room.
+  private var idle = 0
   private var threads: [BackgroundThread] = []
 
   /// `makeReader` is called on each thread. `stop` must be called at the end.
@@ -48,7 +52,7 @@ final class ReadAhead: @unchecked Sendable {
         chunks[end] = .waiting(name)
         end += 1
       }
-      gate.wakeAll()
+      wakeIdle()
     }
   }
 
@@ -61,13 +65,19 @@ final class ReadAhead: @unchecked Sendable {
         if case .read(let result)? = chunks[awaited] {
           chunks[awaited] = nil
           if case .success(let bytes) = result { bytesWaiting -= bytes.count }
-          gate.wakeAll()
+          // Threads that wait for room wait for much of it: each wake-up costs two switches of threads.
+          if bytesWaiting < Self.mostBytes / 2 { wakeIdle() }
           return try result.get()
         }
+        wakeIdle()
+        isTaking = true
         gate.wait()
+        isTaking = false
       }
     }
   }
+
+  private func wakeIdle() { if idle > 0 { gate.wakeAll() } }
 
   /// Ends the threads.
   func stop() {
@@ -90,7 +100,9 @@ final class ReadAhead: @unchecked Sendable {
           nextToRead += 1
           return (nextToRead - 1, name, end - awaited >= Self.manyChunks)
         }
+        idle += 1
         gate.wait()
+        idle -= 1
       }
       return nil
     }
@@ -100,7 +112,7 @@ final class ReadAhead: @unchecked Sendable {
     gate.locked {
       chunks[number] = .read(result)
       if case .success(let bytes) = result { bytesWaiting += bytes.count }
-      gate.wakeAll()
+      if isTaking, number == awaited { gate.wakeAll() }
     }
   }
 }

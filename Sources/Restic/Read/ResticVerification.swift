@@ -130,7 +130,7 @@ private final class ResticVerifyWork: TreeWork {
         let problem = try shared.problem(of: BlobName(.data, id)) {
           do {
             if try shared.isArchived(id, in: index) { return nil }
-            let bytes = try worker.read(BlobName(.data, id))
+            let bytes = try worker.read(BlobName(.data, id), ofMany: shared.part.isWhole)
             progress.bytesRead.count(UInt64(bytes.count))
             shared.pace(bytes.count)
             shared.chunksRead.count()

@@ -7,6 +7,7 @@ internal import Synchronization
 public final class LocalStore: ObjectStore {
   public let displayName: String
   public let connections = 0
+  public let showsWritesAtOnce = true
   private let path: [UInt8]
   private let root: Directory
   /// The permissions of new files and directories. As with restic, they follow those of `config`.

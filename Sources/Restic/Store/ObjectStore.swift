@@ -26,6 +26,8 @@ public protocol ObjectStore: AnyObject, Sendable {
   var displayName: String { get }
   /// The number of calls that may wait for the place at once; 0 if threads wait no longer than they compute.
   var connections: Int { get }
+  /// True if a listing has every file whose write had ended before. A provider's listings may be late.
+  var showsWritesAtOnce: Bool { get }
   /// All complete files of a kind with their sizes in bytes, in no order.
   func list(_ kind: ObjectKind) throws -> [(id: Digest, byteCount: UInt64)]
   /// The files below `keys/` and `snapshots/`, in one request where the place has one for both.
@@ -66,6 +68,7 @@ public enum Thaw: Sendable { case frozen, underWay, done }
 
 // Most places have neither locks nor archives.
 extension ObjectStore {
+  public var showsWritesAtOnce: Bool { false }
   public func listKeysAndSnapshots() throws -> (keys: [Digest], snapshots: [Digest]) {
     (try list(.keys).map(\.id), try list(.snapshots).map(\.id))
   }

@@ -6,6 +6,7 @@ internal import Repository
 public final class SFTPStore: ObjectStore, @unchecked Sendable {
   public let displayName: String
   public let connections = 4
+  public let showsWritesAtOnce = true
   private let command: [[UInt8]]
   private let path: [UInt8]
   private let timeoutSeconds: Double
