@@ -15,12 +15,18 @@ struct DumpDirectory {
     (self.directory, self.path, self.account, self.name) = (directory, path, account, name)
   }
 
-  /// Throws if the file system has less space than the dump may need.
+  /// The space that a dump may need, never less than the database without all that the last dump had.
   ///
   /// A server's databases have indexes and free space, and a dump has neither. So the last dump, with a margin, is a
   /// closer estimate.
+  static func neededBytes(serverBytes: UInt64, lastBytes: UInt64?) -> UInt64 {
+    guard let lastBytes, lastBytes < serverBytes else { return serverBytes }
+    return max(serverBytes - lastBytes, min(serverBytes, lastBytes + lastBytes / 4 + 64 << 20))
+  }
+
+  /// Throws if the file system has less space than the dump may need.
   func checkSpace(forBytes serverBytes: UInt64) throws(DumpFailure) {
-    let needed = min(serverBytes, lastBytes.map { $0 + $0 / 4 + 64 << 20 } ?? serverBytes)
+    let needed = Self.neededBytes(serverBytes: serverBytes, lastBytes: lastBytes)
     let system = try attempt("look at") { () throws(Errno) in try directory.descriptor.fileSystem() }
     guard system.lacks(bytes: needed, inodes: 0) else { return }
     throw DumpFailure(

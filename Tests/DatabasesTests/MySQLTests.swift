@@ -116,6 +116,52 @@ import Testing
     #expect(try trial.text("managed/table-t.sql").contains("INSERT INTO `t` VALUES\n(1);"))
   }
 
+  @Test("tables and views that an ordinary role may not dump are named, and the rest is dumped and can be loaded")
+  func deniedObjects() throws {
+    try server.make(
+      "denies", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1); CREATE VIEW `v ``w` AS SELECT i FROM t")
+    try server.make("parts", "CREATE TABLE a (i INT); INSERT INTO a VALUES (2); CREATE TABLE b (i INT)")
+    defer { _ = try? server.query("REVOKE ALL, GRANT OPTION FROM app@'%'") }
+    try server.query(
+      "REVOKE ALL, GRANT OPTION FROM app@'%'; GRANT SELECT ON denies.* TO app@'%'; GRANT SELECT ON parts.a TO app@'%'; GRANT INSERT ON parts.b TO app@'%'"
+    )
+    func warnings(_ trial: Trial) throws -> [String] {
+      try trial.dump.warnings.filter { $0.contains("tables and views that the role may not read") }
+    }
+    let both = try Trial(byURL("denies", "databases = [\"denies\", \"parts\"]"))
+    let named = try #require(try warnings(both).first)
+    #expect(named.contains("denies.v `w") && named.contains("parts.b") && !named.contains("parts.a"), "\(named)")
+    #expect(named.hasSuffix("; GRANT SELECT, SHOW VIEW on them to the role"))
+    #expect(try both.text("parts/table-a.sql").contains("INSERT INTO `a` VALUES\n(2);"))
+    let text = try whole(both)
+    try server.query("DROP DATABASE denies; DROP DATABASE parts")
+    try server.load(text)
+    #expect(try server.query("SELECT * FROM denies.t, parts.a; SHOW TABLES IN denies") == "1\t2\nt")
+    try server.query("CREATE VIEW denies.v AS SELECT i FROM denies.t; GRANT SHOW VIEW ON denies.v TO app@'%'")
+    let allowed = try Trial(byURL("denies"))
+    #expect(try warnings(allowed) == [])
+    #expect(try allowed.files().contains("denies/view-v.sql"))
+  }
+
+  @Test("the recipe for a managed server: the role has all rights that a whole dump needs")
+  func managedServer() throws {
+    try server.make(
+      "recipe",
+      """
+      CREATE TABLE t (i INT); CREATE VIEW v AS SELECT i FROM t; CREATE PROCEDURE p() SELECT 1;
+      CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.i = 1; CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DO SELECT 2
+      """)
+    defer { _ = try? server.query("REVOKE ALL, GRANT OPTION FROM app@'%'") }
+    try server.query(
+      "REVOKE ALL, GRANT OPTION FROM app@'%'; GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON recipe.* TO app@'%'; GRANT SELECT ON mysql.proc TO app@'%'"
+    )
+    let trial = try Trial(byURL("recipe"))
+    // The place in the binary log is a matter of the whole server.
+    #expect(try trial.dump.warnings.filter { !$0.hasPrefix("the dump has no place in the binary log") } == [])
+    let names = ["database", "events", "routines", "table-t", "view-v", "views"]
+    #expect(try trial.files().filter { $0.hasPrefix("recipe/") } == names.map { "recipe/\($0).sql" })
+  }
+
   @Test("databases whose triggers and routines the role may not see are named")
   func hiddenObjects() throws {
     try server.make(

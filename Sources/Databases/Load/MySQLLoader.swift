@@ -28,6 +28,11 @@ struct MySQLLoader: DumpLoading {
   func plan(_ databases: [[UInt8]], _ options: LoadOptions) throws(DumpFailure) -> [LoadStep] {
     var present: [[UInt8]: LoadStep.State] = [:]
     for (name, tables) in try server.tableCounts() { present[name] = tables == 0 ? .empty : .occupied(connections: 0) }
+    if options.replaces {
+      for (name, count) in try server.connections() where present[name] == .occupied(connections: 0) {
+        present[name] = .occupied(connections: count)
+      }
+    }
     return options.steps(for: databases, among: present, longest: Self.longestName)
   }
 
@@ -35,28 +40,77 @@ struct MySQLLoader: DumpLoading {
     _ steps: [LoadStep], from directory: Directory, at path: [UInt8], _ options: LoadOptions
   ) throws(DumpFailure) -> LoadResult {
     let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
-    let script = try DumpJoiner(of: dump).join(steps.map { ($0.database, $0.target) }, marksUnfinished: true)
-    var setting = server.setting()
-    setting.input = script
-    do {
-      // In the binary mode, no text of a dump is a command of the client.
-      let command = words("--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
-      _ = try tools.run(server.command(server.client) + command, setting)
-    } catch {
-      var failure = server.explained(error)
-      for step in steps where step.state == .new {
-        do throws(DumpFailure) {
-          try server.run(Array("DROP DATABASE IF EXISTS ".utf8) + quoted(step.target, by: "`"), cleansUp: true)
-        } catch let other {
+    let replaced = steps.compactMap { step in step.replacedName.map { (target: step.target, kept: $0) } }
+    for (target, kept) in replaced {
+      try copy(target, as: kept, below: dump)
+      try drop(target)
+    }
+    do throws(DumpFailure) { try load(steps.map { ($0.database, $0.target) }, from: dump) } catch {
+      var failure = error
+      for step in steps where step.state != .empty {
+        do throws(DumpFailure) { try drop(step.target, cleansUp: true) } catch let other {
           failure.reason += "; and the new database \(displayName(step.target)) cannot be removed: \(other.message)"
         }
       }
       if steps.contains(where: { $0.state == .empty }) {
         failure.reason += "; a part may be in the database that was empty"
       }
+      for (target, kept) in replaced { failure.reason += putBack(kept, as: target, below: dump) }
       throw failure
     }
+    if !options.keepsReplaced { for (_, kept) in replaced { try drop(kept) } }
     return LoadResult(warnings: LoadOptions.warning(ofUnfinished: try server.unfinished()).map { [$0] } ?? [])
+  }
+}
+
+extension MySQLLoader {
+  /// Carries out the parts of some databases, in one session.
+  private func load(_ databases: [(name: [UInt8], newName: [UInt8])], from dump: DumpDirectory) throws(DumpFailure) {
+    var setting = server.setting()
+    setting.input = try DumpJoiner(of: dump).join(databases, marksUnfinished: true)
+    do {
+      // In the binary mode, no text of a dump is a command of the client.
+      let command = words("--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
+      _ = try tools.run(server.command(server.client) + command, setting)
+    } catch { throw server.explained(error) }
+  }
+
+  private func drop(_ name: [UInt8], cleansUp: Bool = false) throws(DumpFailure) {
+    try server.run(Array("DROP DATABASE IF EXISTS ".utf8) + quoted(name, by: "`"), cleansUp: cleansUp)
+  }
+
+  /// Makes a copy of a database on the server, under a name that is free. A copy that would lack something is refused.
+  ///
+  /// A MySQL server cannot rename a database.
+  private func copy(_ name: [UInt8], as newName: [UInt8], below dump: DumpDirectory) throws(DumpFailure) {
+    var database = target
+    database.databases = [String(decoding: name, as: UTF8.self)]
+    (database.excludeTables, database.tablePrefix) = ([], nil)
+    (database.acceptsMixedMoments, database.isWithoutLogPlace) = (true, true)
+    let place = try dump.makeDirectory(for: Array("copy of ".utf8) + name + [slash] + newName)
+    let lacks = try MySQLDump(of: database, by: tools, into: place).make().warnings
+    guard lacks.isEmpty else {
+      throw DumpFailure(
+        name: tools.name,
+        reason: "the copy of \(displayName(name)) that is kept would not be whole: \(lacks.joined(separator: "; "))",
+        hint: "load under another name with --as")
+    }
+    do throws(DumpFailure) { try load([(name, newName)], from: place) } catch {
+      var failure = error
+      do throws(DumpFailure) { try drop(newName, cleansUp: true) } catch let other {
+        failure.reason += "; and the copy \(displayName(newName)) cannot be removed: \(other.message)"
+      }
+      throw failure
+    }
+  }
+
+  /// Gives a replaced database its name again. Returns words about the result.
+  private func putBack(_ kept: [UInt8], as name: [UInt8], below dump: DumpDirectory) -> String {
+    do throws(DumpFailure) {
+      try copy(kept, as: name, below: dump)
+      try drop(kept)
+      return "; \(displayName(name)) has its old content again"
+    } catch { return "; the old content of \(displayName(name)) is in \(displayName(kept)): \(error.message)" }
   }
 }
 

@@ -23,10 +23,12 @@ struct MySQLDump {
     options += database.excludeTables.map { Array("--ignore-table=\($0)".utf8) }
     if let prefix = database.tablePrefix {
       let others = try server.tables().filter { names.contains($0.database) && !$0.name.starts(with: prefix.utf8) }
-      options += others.map { Array("--ignore-table=".utf8) + $0.database + [UInt8(ascii: ".")] + $0.name }
+      options += others.map { Self.ignore($0.name, of: $0.database) }
     }
+    let grants = try server.grants()
+    options += try deniedObjects(in: names, by: grants, warnings: &result.warnings)
     options += try privilegedOptions(beside: options, for: names, warnings: &result.warnings)
-    result.warnings += try hiddenObjects(in: names)
+    result.warnings += hiddenObjects(in: names, by: grants)
     if !database.acceptsMixedMoments { result.warnings += try warnings(ofTablesIn: names) }
     result.point = try dump(names, options: options)
     return result
@@ -97,8 +99,7 @@ struct MySQLDump {
   }
 
   /// Warnings of objects that the server would hide from the role.
-  private func hiddenObjects(in names: [[UInt8]]) throws(DumpFailure) -> [String] {
-    let grants = try server.grants()
+  private func hiddenObjects(in names: [[UInt8]], by grants: MySQLGrants) -> [String] {
     let lacks = [
       ("triggers", grants.withoutTriggers(names), "GRANT TRIGGER on them to the role"),
       (
@@ -107,11 +108,43 @@ struct MySQLDump {
       ),
     ]
     return lacks.filter { !$0.1.isEmpty }.map { kind, databases, remedy in
-      "the dump may lack \(kind) that the role may not see, of: "
-        + databases.prefix(Self.namedTables).map { displayName($0) }.joined(separator: ", ")
-        + (databases.count > Self.namedTables ? ", and \(databases.count - Self.namedTables) more" : "")
+      "the dump may lack \(kind) that the role may not see, of: " + Self.text(of: databases.map { displayName($0) })
         + "; \(remedy)"
     }
+  }
+
+  /// The options that leave out the tables and views that the role sees and may not dump. One alone would cost the whole
+  /// dump.
+  private func deniedObjects(
+    in names: [[UInt8]], by grants: MySQLGrants, warnings: inout [String]
+  ) throws(DumpFailure) -> [[UInt8]] {
+    let doubtful = grants.withoutReading(names)
+    guard !doubtful.isEmpty else { return [] }
+    let excluded = Set(database.excludeTables.map { Array($0.utf8) })
+    var (options, denied): ([[UInt8]], [String]) = ([], [])
+    for table in try server.tables() where doubtful.contains(table.database) {
+      let isLeftOut = excluded.contains(table.database + [UInt8(ascii: ".")] + table.name)
+      guard !isLeftOut, table.name.starts(with: (database.tablePrefix ?? "").utf8) else { continue }
+      guard try server.denies(table.name, of: table.database, isView: table.isView) else { continue }
+      options.append(Self.ignore(table.name, of: table.database))
+      denied.append("\(displayName(table.database)).\(displayName(table.name))")
+    }
+    if !denied.isEmpty {
+      warnings.append(
+        "the dump does not have tables and views that the role may not read: " + Self.text(of: denied)
+          + "; GRANT SELECT, SHOW VIEW on them to the role")
+    }
+    return options
+  }
+
+  private static func ignore(_ name: [UInt8], of database: [UInt8]) -> [UInt8] {
+    Array("--ignore-table=".utf8) + database + [UInt8(ascii: ".")] + name
+  }
+
+  /// The first of some names, and the number of the others.
+  private static func text(of names: [String]) -> String {
+    names.prefix(namedTables).joined(separator: ", ")
+      + (names.count > namedTables ? ", and \(names.count - namedTables) more" : "")
   }
 
   // MARK: Tables
@@ -126,13 +159,10 @@ struct MySQLDump {
         && table.name.starts(with: (database.tablePrefix ?? "").utf8)
     }
     guard !tables.isEmpty else { return [] }
-    let shown = tables.prefix(Self.namedTables).map {
-      "\(displayName($0.database)).\(displayName($0.name)) (\(displayName($0.engine)))"
-    }
-    let more = tables.count > shown.count ? ", and \(tables.count - shown.count) more" : ""
+    let shown = tables.map { "\(displayName($0.database)).\(displayName($0.name)) (\(displayName($0.engine)))" }
     return [
-      "tables whose engine has no transactions may be of another moment than the rest: " + shown.joined(separator: ", ")
-        + more + "; convert them to InnoDB, or accept that with mixed_moments = \"accept\""
+      "tables whose engine has no transactions may be of another moment than the rest: " + Self.text(of: shown)
+        + "; convert them to InnoDB, or accept that with mixed_moments = \"accept\""
     ]
   }
 

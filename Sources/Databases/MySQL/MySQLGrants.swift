@@ -29,6 +29,11 @@ struct MySQLGrants {
     return seesAll ? [] : databases.filter { !has(privileges, on: $0) }
   }
 
+  /// The databases in which the role may lack a right to dump some table or view.
+  func withoutReading(_ databases: [[UInt8]]) -> [[UInt8]] {
+    databases.filter { !has(["SELECT"], on: $0) || !has(["SHOW VIEW"], on: $0) }
+  }
+
   private func has(_ privileges: Set<String>, on database: [UInt8]) -> Bool {
     grants.contains { grant in
       grant.table == nil && !grant.privileges.isDisjoint(with: privileges.union(["ALL PRIVILEGES"]))

@@ -124,6 +124,16 @@ struct MySQLServer {
     }
   }
 
+  /// The databases that other sessions use, with the number of these. A role without PROCESS sees its own alone.
+  func connections() throws(DumpFailure) -> [(name: [UInt8], count: Int)] {
+    let query =
+      "SELECT HEX(CONVERT(db USING utf8mb4)), COUNT(*) FROM information_schema.processlist "
+      + "WHERE db IS NOT NULL AND id <> CONNECTION_ID() GROUP BY db"
+    return try rows(query).compactMap { row in
+      row.count == 2 ? (bytes(ofHexadecimal: row[0]), Int(String(decoding: row[1], as: UTF8.self)) ?? 0) : nil
+    }
+  }
+
   /// Throws unless the binary log has rows, by which alone the changes of some databases can be told from others.
   func checkRowFormat() throws(DumpFailure) {
     let format = try value("SELECT @@GLOBAL.binlog_format") ?? ""
@@ -161,12 +171,26 @@ struct MySQLServer {
   }
 
   /// The tables and views of all databases that the role sees.
-  func tables() throws(DumpFailure) -> [(database: [UInt8], name: [UInt8])] {
+  func tables() throws(DumpFailure) -> [(database: [UInt8], name: [UInt8], isView: Bool)] {
     let query =
-      "SELECT HEX(CONVERT(table_schema USING utf8mb4)), HEX(CONVERT(table_name USING utf8mb4)) "
+      "SELECT HEX(CONVERT(table_schema USING utf8mb4)), HEX(CONVERT(table_name USING utf8mb4)), table_type = 'VIEW' "
       + "FROM information_schema.tables WHERE table_schema NOT IN ('information_schema', 'performance_schema', 'sys')"
     return try rows(query).compactMap { row in
-      row.count == 2 ? (bytes(ofHexadecimal: row[0]), bytes(ofHexadecimal: row[1])) : nil
+      row.count == 3
+        ? (bytes(ofHexadecimal: row[0]), bytes(ofHexadecimal: row[1]), row[2] == [UInt8(ascii: "1")]) : nil
+    }
+  }
+
+  /// True if the server refuses the role what the dump program asks of a table or view.
+  func denies(_ name: [UInt8], of database: [UInt8], isView: Bool) throws(DumpFailure) -> Bool {
+    let place = quoted(database, by: "`") + [UInt8(ascii: ".")] + quoted(name, by: "`")
+    let (begin, end) = isView ? ("SHOW CREATE VIEW ", "") : ("SELECT 1 FROM ", " LIMIT 0")
+    do {
+      try run(Array(begin.utf8) + place + Array(end.utf8))
+      return false
+    } catch {
+      if error.isInterrupted { throw error }
+      return error.lastLines.contains { $0.contains(" command denied to user ") }
     }
   }
 
