@@ -60,6 +60,11 @@ struct DatabaseCommand: RunnableCommand {
   var at: Int64?
 
   @Option(
+    help: ArgumentHelp(
+      "PostgreSQL: follow this timeline, in place of the one that was current at the time.", valueName: "number"))
+  var timeline: UInt32?
+
+  @Option(
     help: ArgumentHelp("Copy the files of the dump to this new directory.", valueName: "dir"), completion: .directory)
   var to: PathArgument?
 
@@ -144,7 +149,8 @@ struct DatabaseCommand: RunnableCommand {
     switch action {
     case .list, .archive:
       let hasOthers =
-        !databases.isEmpty || inSnapshot != nil || at != nil || to != nil || into != nil || archive != nil || loads
+        !databases.isEmpty || inSnapshot != nil || at != nil || timeline != nil || to != nil || into != nil
+        || archive != nil || loads
       if hasOthers || noKeep || dryRun || workDir != nil {
         throw ValidationError("\(action.rawValue) takes the name of a database, and none of the options of restore")
       }
@@ -157,6 +163,7 @@ struct DatabaseCommand: RunnableCommand {
         throw ValidationError("names of databases, and the options of a load, need --into")
       }
       if archive != nil, to == nil, at == nil { throw ValidationError("--archive needs --to or --at") }
+      if timeline != nil, to == nil { throw ValidationError("--timeline needs --to") }
       if noKeep, !replace { throw ValidationError("--no-keep needs --replace") }
       if isConfigured, describesConnection {
         throw ValidationError("the connection is that of the configuration; with a URL or a path, give options for it")
@@ -175,6 +182,16 @@ struct DatabaseCommand: RunnableCommand {
   /// The table of the configuration; `nil` if there is none of this name.
   func configured(_ name: [UInt8]) throws(Failure) -> DatabaseConfiguration? {
     try common.configuration()?.settings.databases.first { name.elementsEqual($0.name.utf8) }
+  }
+
+  /// The archived logs of a database: those of `--archive`, those that were pushed to the repository of `-r`, or those
+  /// of the configuration. The archive of this machine may be lost, or of another server.
+  func logs(
+    of database: DatabaseConfiguration?, named name: [UInt8], in store: any SnapshotStore
+  ) throws(Failure) -> (any LogSource)? {
+    if let archive { return try LogArchive(at: absolutePath(of: archive.bytes)) }
+    if common.repository != nil, let pushed = try store.logs(of: name) { return pushed }
+    return try database?.archive.map { path throws(Failure) in try LogArchive(at: Array(path.utf8)) }
   }
 
   /// The connection of `--into`.

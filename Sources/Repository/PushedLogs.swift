@@ -31,6 +31,20 @@ extension LogSource {
     } catch { throw .writing("fetch", at: path, because: error) }
   }
 
+  /// The plain bytes of a log, verified; at most 1 GiB. `nil` if there is no such log.
+  public func content(of name: [UInt8]) throws(Failure) -> [UInt8]? {
+    do {
+      let file = SharedFile(try Descriptor.memoryFile())
+      guard try readStored(name, into: { try file.descriptor.write($0) }) else { return nil }
+      var content: [UInt8] = []
+      try StoredLog(try file.descriptor.duplicate(), path: name).read { piece in
+        guard content.count + piece.count <= 1 << 30 else { throw Errno.fileTooLarge }
+        content += piece
+      }
+      return content
+    } catch { throw .writing("read", at: name, because: error) }
+  }
+
   /// Stores some logs of this source in an archive, as they are.
   public func copy(_ names: [[UInt8]], to archive: LogArchive) throws(Failure) {
     for name in names {

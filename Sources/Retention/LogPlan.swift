@@ -50,9 +50,10 @@ public struct LogPlan: Sendable {
     }
   }
 
-  /// The newest segment; of the highest timeline, if several have it.
-  public var newest: LogSegment? {
-    numbers.compactMap { timeline, numbers in numbers.last.map { LogSegment(timeline: timeline, number: $0) } }
+  /// The newest segment of a timeline; for `nil` that of all, and of the highest timeline if several have it.
+  public func newest(on timeline: UInt32?) -> LogSegment? {
+    numbers.filter { timeline == nil || $0.key == timeline }
+      .compactMap { timeline, numbers in numbers.last.map { LogSegment(timeline: timeline, number: $0) } }
       .max { ($0.number, $0.timeline) < ($1.number, $1.timeline) }
   }
 

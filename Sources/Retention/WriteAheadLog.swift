@@ -56,21 +56,16 @@ public struct SystemIdentifier: Hashable, Sendable, CustomStringConvertible {
   /// Reads the first bytes of `global/pg_control`: `ControlFileData` of PostgreSQL's `pg_control.h`.
   public init?(controlFile bytes: [UInt8]) {
     guard bytes.count >= 8 else { return nil }
-    number = Self.integer(bytes[..<8])
+    number = littleEndian(bytes[..<8])
   }
 
   /// Reads the head of a segment: `XLogLongPageHeaderData` of PostgreSQL's `xlog_internal.h`. `nil` for other bytes.
   public init?(segment bytes: [UInt8]) {
     guard bytes.count >= Self.segmentHeadBytes else { return nil }
-    let (magic, flags) = (Self.integer(bytes[0..<2]), Self.integer(bytes[2..<4]))
-    let segmentBytes = Self.integer(bytes[32..<36])
+    let (magic, flags) = (littleEndian(bytes[0..<2]), littleEndian(bytes[2..<4]))
+    let segmentBytes = littleEndian(bytes[32..<36])
     guard (0xD000...0xD1FF).contains(magic), flags & 2 != 0, segmentBytes.nonzeroBitCount == 1 else { return nil }
-    number = Self.integer(bytes[24..<32])
-  }
-
-  /// Servers of both byte orders exist, but not ones that treering runs beside.
-  private static func integer(_ bytes: ArraySlice<UInt8>) -> UInt64 {
-    bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    number = littleEndian(bytes[24..<32])
   }
 
   public var description: String { "\(number)" }
@@ -186,3 +181,6 @@ public struct TimelineHistory: Equatable, Sendable {
     ancestors.contains { $0.timeline == base.timeline && $0.end >= base.start }
   }
 }
+
+/// Servers of both byte orders exist, but not ones that treering runs beside.
+func littleEndian(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) } }

@@ -181,12 +181,36 @@ struct DatabaseMomentTests {
     for (number, reason) in ["is missing", "there is no binary log after the dump"].enumerated() {
       for log in logs.prefix(logs.count - 1 + number) { try tool("rm", ["-f", archive / log]) }
       let place = world.directory.path / ByteString("part\(number)")
-      let result = try treering(["database", "restore", "web", "--at", "now", "--to", place], status: 1)
-      #expect(result.errorText.contains(reason) && result.errorText.contains("the state is that of the dump"))
+      let result = try treering(["database", "restore", "web", "--at", "now", "--to", place], status: 4)
+      #expect(result.errorText.contains(reason), "\(result.errorText)")
+      #expect(result.errorText.contains("give --in \(try world.snapshotNames()[0]) in place of --at"))
+      #expect(!Tree(world.directory.path).exists(ByteString("part\(number)")))
     }
     let words: [ByteString] = ["database", "restore", "web", "--at", "now", "--to", world.directory.path / "no", "-n"]
     #expect(try treering(words + ["--archive", copy]).outputText.contains("with the binary logs up to"))
     try tool("sh", ["-c", "rm -r \"$0\" && mv \"$1\" \"$0\"", archive, copy])
+  }
+
+  @Test("without logs a moment after the dump is refused, unless the server had written nothing since")
+  func withoutLogs() throws {
+    try configure("")
+    try server.make("other", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1)")
+    try treering(["run"])
+    usleep(1_100_000)
+    let words: [ByteString] = ["database", "restore", "web", "--at", "now", "-n", "--to", world.directory.path / "no"]
+    for options in [[], ["--into", server.socket, "--user", "mysql"]] as [[ByteString]] {
+      let refused = try treering(options.isEmpty ? words : Array(words.dropLast(2)) + options, status: 4)
+      #expect(refused.errorText.contains("there is no binary log after the dump"), "\(refused.errorText)")
+      #expect(refused.errorText.contains("the newest state before it is that of the dump"))
+    }
+    try configure("archive = \"\(archive)\"")
+    // The first of these runs closes the log that has the tables.
+    for _ in 1...2 { try treering(["run", "--now"]) }
+    usleep(1_100_000)
+    try treering(words, status: 4)
+    try treering(["database", "archive", "web"])
+    let time = ByteString(try tool("date", ["-u", "+%F %T"]).dropLast())
+    try treering(words.map { $0 == "now" ? time : $0 })
   }
 
   @Test("the logs of a later snapshot, here and on a remote")

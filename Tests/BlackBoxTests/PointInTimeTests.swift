@@ -142,6 +142,54 @@ final class PointInTimeTests {
     #expect(try server.query("SELECT string_agg(row::text, ',' ORDER BY row) FROM t") == "1,2")
   }
 
+  /// Restores to a moment, starts the server there, and returns its rows and its timeline.
+  private func rows(at moment: ByteString, _ options: ByteString..., in name: ByteString) throws -> String {
+    let back = server.directory / name
+    let words: [ByteString] = ["database", "restore", "main", "--at", moment, "--to", back, "-c", configuration]
+    let result = try world.treering(words + options, inRepository: false)
+    #expect(result.status == 0, "\(result.errorText)")
+    try server.crash()
+    try server.start(on: back)
+    try PostgreSQLServer.wait(for: "the end of the recovery") { try server.query("SELECT pg_is_in_recovery()") == "f" }
+    return try server.query("SELECT string_agg(row::text, ',' ORDER BY row) FROM t")
+  }
+
+  @Test("after a recovery, each moment is on the timeline that was current then")
+  func timelines() throws {
+    func moment() throws -> ByteString {
+      usleep(1_100_000)
+      defer { usleep(1_100_000) }
+      return ByteString(try tool("date", ["-u", "+%F %T"]).dropLast())
+    }
+    try server.query("CREATE TABLE t (row int); INSERT INTO t VALUES (1)")
+    _ = try treering("run", "--now")
+    try server.query("INSERT INTO t VALUES (2)")
+    let before = try moment()
+    try server.query("INSERT INTO t VALUES (3)")
+    let thrownAway = try moment()
+    try server.query("INSERT INTO t VALUES (4)")
+    try server.archiveAll()
+
+    #expect(try rows(at: before, in: "first") == "1,2")
+    // The server takes over, and goes on.
+    try tool("sed", ["-i", "/^archive_mode/d", server.directory / "first/postgresql.auto.conf"])
+    try server.crash()
+    try server.start(on: server.directory / "first")
+    try server.query("INSERT INTO t VALUES (5)")
+    let after = try moment()
+    try server.query("INSERT INTO t VALUES (6)")
+    try server.archiveAll()
+
+    #expect(try rows(at: before, in: "before") == "1,2")
+    #expect(try rows(at: thrownAway, in: "old") == "1,2,3")
+    #expect(try rows(at: after, in: "new") == "1,2,5")
+    #expect(try rows(at: thrownAway, "--timeline", "2", in: "named") == "1,2")
+    let unknown = try treering(
+      "database", "restore", "main", "--timeline", "7", "--to", server.directory / "none", status: 2)
+    #expect(unknown.errorText.contains("no base backup leads to the timeline 7"), "\(unknown.errorText)")
+    try server.crash()
+  }
+
   @Test("without its archive, a backup that lacks its log is no server, and the answer says so")
   func withoutArchive() throws {
     _ = try treering("run", "--now")

@@ -144,9 +144,10 @@ import Testing
 
   @Test("the newest segment is found")
   func theNewestSegment() throws {
-    #expect(try plan("1:9 2:8", "", "").newest == LogSegment(timeline: 1, number: 9))
-    #expect(try plan("1:9 2:9", "", "").newest == LogSegment(timeline: 2, number: 9))
-    #expect(try plan("2h", "", "").newest == nil)
+    #expect(try plan("1:9 2:8", "", "").newest(on: nil) == LogSegment(timeline: 1, number: 9))
+    #expect(try plan("1:9 2:8", "", "").newest(on: 2) == LogSegment(timeline: 2, number: 8))
+    #expect(try plan("1:9 2:9", "", "").newest(on: nil) == LogSegment(timeline: 2, number: 9))
+    #expect(try plan("2h", "", "").newest(on: nil) == nil)
   }
 
   @Test(

@@ -4,6 +4,7 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import Retention
 internal import Settings
 
 /// `database restore`: the files of a dump in a new directory, or the dump in a server.
@@ -15,9 +16,9 @@ struct DatabaseRestore {
 
   func execute() throws -> ExitStatus {
     let (store, list) = try common.openList(connection: command.connection)
-    let dump = try choose(in: list, of: store)
+    let configured = try command.configured(command.name!.bytes)
+    let (dump, choice) = try choose(in: list, of: store, configured: configured)
     CurrentProcess.rememberSignals()
-    let configured = try command.configured(dump.record.name)
     let moment = try MomentRestore(of: dump, by: command, in: list, of: store, database: configured)
     if let files = command.files { return try restoreSite(of: moment, in: store, to: absolutePath(of: files.bytes)) }
     guard let directory = command.to else {
@@ -27,7 +28,7 @@ struct DatabaseRestore {
     try refuseContent(of: path)
     // Only a MySQL server's data are built here. The answer for any other dump is its files.
     guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical
-    else { return try copy(dump, of: store, to: path, lack: moment.lack) }
+    else { return try copy(dump, of: store, to: path, following: choice) }
     return try build(moment, at: path, for: configured)
   }
 
@@ -61,11 +62,21 @@ struct DatabaseRestore {
     return try load(moment, of: store, into: try site.connection(configured: configured), isConfirmed: true)
   }
 
-  /// The newest dump, that of the snapshot, or the newest that was complete at the time.
-  private func choose(in list: SnapshotList, of store: any SnapshotStore) throws -> StoredDump {
+  /// The newest dump, that of the snapshot, or the newest that was complete at the time; of base backups the newest
+  /// from which the wanted timeline is reached.
+  private func choose(
+    in list: SnapshotList, of store: any SnapshotStore, configured: DatabaseConfiguration?
+  ) throws -> (StoredDump, TimelineChoice?) {
     let name = command.name!.bytes
-    let records = list.dumpRecords(of: name)
+    var records = list.dumpRecords(of: name)
     guard !records.isEmpty else { throw list.noDump(of: name) }
+    var choice: TimelineChoice?
+    if command.to != nil, records.contains(where: { BaseBackup($0.record.point) != nil }),
+      let logs = try command.logs(of: configured, named: name, in: store)
+    {
+      choice = try TimelineChoice(of: logs, by: command)
+      if command.inSnapshot == nil { records = try choice?.reachable(records) ?? records }
+    }
     var found = records.first
     if let reference = command.inSnapshot {
       let path = DatabaseRecord.label + [slash] + name
@@ -81,15 +92,15 @@ struct DatabaseRestore {
     }
     guard let found, let dump = try StoredDump(found.record, in: found.snapshot, of: store)
     else { throw Failure(.damaged, "the dump of \(displayName(name)) is not in the catalog of its snapshot") }
-    return dump
+    return (dump, choice)
   }
 
   // MARK: Files
 
-  /// `lack` is a warning that was given already.
   private func copy(
-    _ dump: StoredDump, of store: any SnapshotStore, to path: [UInt8], lack: String?
+    _ dump: StoredDump, of store: any SnapshotStore, to path: [UInt8], following choice: TimelineChoice?
   ) throws -> ExitStatus {
+    let timeline = try choice?.timeline(from: dump)
     let progress = Progress()
     let monitor = ConsoleMonitor()
     var options = RestoreOptions(
@@ -102,13 +113,13 @@ struct DatabaseRestore {
     let verb = command.dryRun ? "would copy" : "copied"
     let files = progress.files.value
     let isWhole = result.damaged == 0 && !command.dryRun
-    let recovery = try isWhole && dump.isBaseBackup ? self.recovery(from: dump, of: store, at: path) : nil
+    let recovery = try isWhole && dump.isBaseBackup ? self.recovery(from: dump, of: store, at: path, on: timeline) : nil
     let start = try recovery?.prepare()
     if let warning = recovery?.shortage { Console.warn(warning) }
-    let warnings = monitor.warnings.map(\.message) + [lack, recovery?.shortage].compactMap(\.self)
+    let warnings = monitor.warnings.map(\.message) + [recovery?.shortage].compactMap(\.self)
     var answer = DatabaseRestoreAnswer(
       dump, to: displayName(path), dryRun: command.dryRun, warnings: warnings, elapsedSeconds: result.elapsedSeconds)
-    answer.start = start
+    (answer.start, answer.timeline) = (start, timeline)
     let copied =
       "\(verb) \(counted(files, "file")) (\(byteText(dump.byteCount))) of \(dump.text) to \(displayName(path))"
     common.answer(answer, lines: [copied] + (recovery?.lines(startingBy: start) ?? []))
@@ -121,7 +132,7 @@ struct DatabaseRestore {
 
   /// The recovery of a base backup: up to `--at`, or to the end of the log.
   private func recovery(
-    from dump: StoredDump, of store: any SnapshotStore, at path: [UInt8]
+    from dump: StoredDump, of store: any SnapshotStore, at path: [UInt8], on timeline: UInt32?
   ) throws -> RecoveryDirectory {
     let file = try common.configuration()
     let configured = file?.settings.databases.first { dump.record.name.elementsEqual($0.name.utf8) }
@@ -129,10 +140,14 @@ struct DatabaseRestore {
     let user = configured?.user ?? "postgres"
     let account = CurrentProcess.effectiveUser == 0 ? Account(named: user) : nil
     var archive = try command.archive.map { try absolutePath(of: $0.bytes) }
-    var newest: DatabaseLogs.State?
+    let base = BaseBackup(dump.record.point)
+    let wanted = timeline ?? base?.timeline
+    var newest: DatabaseLogs.Newest?
     // The archive of this machine may be lost, or of another server.
     if archive == nil, common.repository != nil, let logs = try store.logs(of: dump.record.name) {
-      newest = try (logs as? LogArchive).map { archive throws(Failure) in try DatabaseLogs(of: archive).state(for: []) }
+      newest = try (logs as? LogArchive).flatMap { archive throws(Failure) in
+        try DatabaseLogs(of: archive).newest(on: wanted)
+      }
       archive = try RecoveryDirectory.copy(logs, beside: path, for: account)
     }
     archive = archive ?? configured?.archive.map { Array($0.utf8) }
@@ -141,13 +156,13 @@ struct DatabaseRestore {
     }
     let found = try LogArchive(at: archive)
     try found.checkServer(ofData: Directory(Descriptor.open(path: path, [.read, .directory])))
-    newest = try newest ?? DatabaseLogs(of: found).state(for: [])
+    newest = try newest ?? DatabaseLogs(of: found).newest(on: wanted)
     // In the setting, a percent sign stands for itself if it is there twice.
     let words = [shellWord(try CurrentProcess.programFile()), shellWord(archive)].map { $0.replacing("%", with: "%%") }
     return RecoveryDirectory(
       path: path, account: account, fetchCommand: "\(words[0]) wal fetch %f %p --archive \(words[1])",
-      seconds: command.at,
-      shortage: command.at.flatMap { RecoveryDirectory.shortage(of: newest?.stored, newest?.newest, at: $0) })
+      seconds: command.at, timeline: timeline == base?.timeline ? nil : timeline,
+      shortage: command.at.flatMap { RecoveryDirectory.shortage(of: newest?.stored, newest?.name, at: $0) })
   }
 
   /// Refuses a directory that has anything.
@@ -268,10 +283,10 @@ struct DatabaseRestore {
         throw Failure(
           .refused, "\(shown) has data already", hint: "choose another name with --as, or give --replace")
       }
-      if target.kind == .mysql {
+      if target.kind == .mysql, step.target == ServersOwn.mysql {
         throw Failure(
-          .refused, "a MySQL server cannot rename a database, so nothing can take the place of \(shown) at once",
-          hint: "load it under another name, look at it, drop \(shown), and load it again")
+          .refused, "the server does not run without its own database mysql, so nothing can take its place",
+          hint: "load it under another name with --as")
       }
       if connections > 0 {
         throw Failure(
@@ -349,6 +364,8 @@ struct DatabaseRestoreAnswer: Encodable {
   var warnings: [String]
   /// The command line that starts a server on a restored data directory.
   var start: String?
+  /// The timeline that a recovery of PostgreSQL follows.
+  var timeline: UInt32?
   var elapsedSeconds: Double
 
   struct Loaded: Encodable {

@@ -73,12 +73,26 @@ struct LogChain {
       hint: "repair it: treering verify --repair-from REMOTE")
   }
 
-  /// The warning if no log can be carried out. `log` is the first that lacks, although later ones are there.
-  static func lackText(missing log: BinaryLogName?) -> String {
+  /// The refusal if no log can be carried out. `log` is the first that lacks, although later ones are there.
+  static func refusal(of end: Int64, after dump: StoredDump, missing log: BinaryLogName?) -> Failure {
     let reason = log.map {
       "the binary log \(displayName($0.text)) is missing, and later ones are of no use without it"
     }
-    return (reason ?? "there is no binary log after the dump") + "; so the state is that of the dump"
+    return Failure(
+      .refused,
+      "the state of \(Timestamp(seconds: end, nanoseconds: 0).localTextWithSeconds) cannot be restored: "
+        + (reason ?? "there is no binary log after the dump"),
+      hint: "the newest state before it is that of the dump, \(dump.record.ended.localTextWithSeconds): give --in "
+        + "\(dump.snapshot.name) in place of --at")
+  }
+
+  /// True if the server was asked after the second `end`, and nothing was written to its logs since the dump.
+  static func isUnchanged(_ dump: StoredDump, until end: Int64, archive: (any LogSource)?) throws -> Bool {
+    guard let place = BinaryLogPlace(point: dump.record.point), let archive = archive as? LogArchive,
+      let newest = try archive.names().compactMap({ BinaryLogName($0) }).filter({ $0.base == place.log.base }).max(),
+      newest.number + 1 == place.log.number, let asked = try archive.storedTime(of: newest.text)
+    else { return false }
+    return asked.seconds >= end
   }
 
   /// The reason that the logs end earlier than asked.

@@ -12,8 +12,6 @@ struct MomentRestore {
   private let store: any SnapshotStore
   private let command: DatabaseCommand
   private let chain: LogChain?
-  /// The reason that there are no logs after the dump, though a moment was asked for.
-  let lack: String?
   /// The moment; `nil` for that of the dump.
   private let end: Int64?
 
@@ -23,24 +21,16 @@ struct MomentRestore {
     database: DatabaseConfiguration?
   ) throws {
     (self.dump, self.command, self.store, end) = (dump, command, store, command.at)
-    guard command.at != nil, dump.kind == .mysql else {
-      (chain, lack) = (nil, nil)
+    guard let end, dump.kind == .mysql else {
+      chain = nil
       return
     }
-    // The archive of this machine may be lost, or of another server.
-    let pushed = command.common.repository == nil ? nil : try store.logs(of: dump.record.name)
-    let named = try command.archive.map { try absolutePath(of: $0.bytes) } ?? database?.archive.map { Array($0.utf8) }
-    let archive: (any LogSource)? =
-      try (command.archive == nil ? pushed : nil) ?? named.map { path throws(Failure) in try LogArchive(at: path) }
+    let archive = try command.logs(of: database, named: dump.record.name, in: store)
     let found = try LogChain(after: dump, archive: archive, in: list, of: store)
     chain = found?.isEmpty == false ? found : nil
-    guard chain == nil, archive != nil || database?.logs == true else {
-      lack = nil
-      return
+    if chain == nil, end > dump.record.ended.seconds, try !LogChain.isUnchanged(dump, until: end, archive: archive) {
+      throw LogChain.refusal(of: end, after: dump, missing: found?.lacking)
     }
-    let warning = LogChain.lackText(missing: found?.lacking)
-    Console.warn(warning)
-    lack = warning
   }
 
   /// True if logs are carried out after the dump.
@@ -81,7 +71,7 @@ struct MomentRestore {
   }
 
   private func shortage(reached: Int64?) -> Shortage {
-    guard let reached, let chain else { return Shortage(warnings: lack.map { [$0] } ?? []) }
+    guard let reached, let chain else { return Shortage() }
     let warning = chain.shortage(reached: reached)
     Console.warn(warning)
     return Shortage(warnings: [warning], reached: reached)

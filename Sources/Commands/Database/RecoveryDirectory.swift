@@ -14,6 +14,8 @@ struct RecoveryDirectory {
   let fetchCommand: String?
   /// The moment to stop at; `nil` for the end of the log.
   let seconds: Int64?
+  /// The timeline to follow; `nil` for that of the base backup.
+  let timeline: UInt32?
   /// The warning that the log does not reach the moment, or is not at hand.
   let shortage: String?
   /// False if the server would lack the log of the backup.
@@ -33,7 +35,7 @@ struct RecoveryDirectory {
 
   /// The recovery without an archive, up to the end of the backup.
   init(withoutArchiveAt path: [UInt8], account: Account?, seconds: Int64?) throws(Failure) {
-    (self.path, self.account, self.seconds, fetchCommand) = (path, account, seconds, nil)
+    (self.path, self.account, self.seconds, timeline, fetchCommand) = (path, account, seconds, nil, nil)
     do {
       let data = Directory(try Descriptor.open(path: path, [.read, .directory]))
       canStart = try data.directory(Array("pg_wal".utf8).span).names().contains { $0.count == 24 }
@@ -45,8 +47,10 @@ struct RecoveryDirectory {
     shortage = lack.map { $0 + "; name the archive of its log with --archive" }
   }
 
-  init(path: [UInt8], account: Account?, fetchCommand: String, seconds: Int64?, shortage: String?) {
-    (self.path, self.account, self.seconds) = (path, account, seconds)
+  init(
+    path: [UInt8], account: Account?, fetchCommand: String, seconds: Int64?, timeline: UInt32?, shortage: String?
+  ) {
+    (self.path, self.account, self.seconds, self.timeline) = (path, account, seconds, timeline)
     (self.fetchCommand, self.shortage, canStart) = (fetchCommand, shortage, true)
   }
 
@@ -93,7 +97,9 @@ struct RecoveryDirectory {
   /// The answer for a person.
   func lines(startingBy command: String?) -> [String] {
     guard canStart else { return [] }
-    let moment = seconds.map { "to \(CalendarTime(seconds: $0).rfc3339)" } ?? "to the end of the log"
+    let moment =
+      (seconds.map { "to \(CalendarTime(seconds: $0).rfc3339)" } ?? "to the end of the log")
+      + (timeline.map { " on the timeline \($0)" } ?? "")
     return [
       fetchCommand == nil
         ? "the server will start as it was at the end of the backup" : "the server will recover \(moment)",
@@ -113,6 +119,7 @@ struct RecoveryDirectory {
     var settings = "\n# Written by treering for the recovery.\n" + Self.noArchiving
     if let fetchCommand {
       settings += "restore_command = \(Self.quoted(fetchCommand))\n"
+      settings += "recovery_target_timeline = '\(timeline.map(String.init) ?? "current")'\n"
       if let seconds {
         // PostgreSQL knows no time zone Z here.
         let time = CalendarTime(seconds: seconds).rfc3339.replacing("T", with: " ").replacing("Z", with: "+00")

@@ -94,6 +94,18 @@ struct DatabaseLogs {
     return removable.count
   }
 
+  /// The newest segment of a timeline, and the time at which it was stored; `nil` for that of all.
+  func newest(on timeline: UInt32?) throws(Failure) -> Newest? {
+    guard let segment = plan(for: []).newest(on: timeline) else { return nil }
+    let name = name(of: segment)
+    return try Newest(name: name, stored: archive.storedTime(of: Array(name.utf8)))
+  }
+
+  struct Newest {
+    var name: String
+    var stored: Timestamp?
+  }
+
   /// The state of an archive, for `status`.
   struct State {
     struct Gap: Encodable {
@@ -113,7 +125,7 @@ struct DatabaseLogs {
   /// The state for the bases of all snapshots.
   func state(for bases: [BaseBackup]) throws(Failure) -> State {
     let plan = plan(for: bases)
-    var state = State(newest: plan.newest.map(name(of:)))
+    var state = State(newest: plan.newest(on: nil).map(name(of:)))
     state.stored = try state.newest.flatMap { name throws(Failure) in try archive.storedTime(of: Array(name.utf8)) }
     state.missing = plan.gaps.map { State.Gap(first: name(of: $0.first), count: $0.count) }
     state.newestIsWhole = self.plan(for: Array(bases.suffix(1))).gaps.isEmpty
