@@ -113,6 +113,11 @@ struct ConfigCommand: RunnableCommand {
       }
     } catch { findings.append(error.description) }
     findings += sourceFindings(of: file, for: repository) + programFindings(of: file) + databaseFindings(of: file)
+    for database in settings.databasesWithoutPushedLogs {
+      Console.warn(
+        "\(file.at(line: database.line)): the archived logs of \"\(database.name)\" are lost with this machine, because no "
+          + "[remote.NAME] has logs = true; a repository of restic's format keeps none")
+    }
     // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
     for remote in settings.remotes

@@ -172,6 +172,10 @@ public struct Configuration: Sendable, Equatable {
   public var sites: [WordPressConfiguration] = []
   /// The remotes for pushes, in the order of the file.
   public var remotes: [RemoteConfiguration] = []
+  /// The databases whose archived logs go to no remote, though there is one.
+  public var databasesWithoutPushedLogs: [DatabaseConfiguration] {
+    remotes.isEmpty || remotes.contains(where: \.logs) ? [] : databases.filter { $0.archive != nil }
+  }
   /// The rehearsed recoveries, in the order of the file.
   public var drills: [DrillConfiguration] = []
 

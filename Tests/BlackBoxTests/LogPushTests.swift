@@ -34,6 +34,22 @@ struct LogPushTests {
       """, mode: 0o600)
   }
 
+  @Test("config check and audit warn if no remote gets the logs")
+  func noRemoteHasLogs() throws {
+    func warning() throws -> [Bool] {
+      let check = try runCommand(program, ["config", "check", "-c", world.directory.path / "c.toml"])
+      let audit = try runCommand(program, ["audit", "-c", world.directory.path / "c.toml"])
+      return [
+        check.errorText.contains("the archived logs of \"main\" are lost with this machine"),
+        audit.outputText.contains("the database main: its archived logs are lost with this machine"),
+      ]
+    }
+    _ = try runCommand(program, ["snapshot", world.source.root, "-r", world.repository.root])
+    #expect(try warning() == [false, false])
+    try tool("sed", ["-i", "/^logs = true/d", world.directory.path / "c.toml"])
+    #expect(try warning() == [true, true])
+  }
+
   private func treering(
     _ words: ByteString..., status: Int32 = 0, at location: SourceLocation = #_sourceLocation
   ) throws -> CommandResult {

@@ -69,6 +69,15 @@ import Testing
     }
   }
 
+  @Test("archived logs that go to no remote fall short")
+  func unpushedLogs() {
+    var facts = good()
+    facts.unpushedLogs = ["shop"]
+    #expect(
+      shortFacts(facts)
+        == ["the database shop: its archived logs are lost with this machine, and all since the last push"])
+  }
+
   struct Change: CustomTestStringConvertible {
     let testDescription: String
     /// Words of the one finding about copies.

@@ -62,6 +62,7 @@ struct AuditCollection {
     facts.lastExpiry = lastRotation
     facts.oldest = list.snapshots.first?.summary.started.seconds
     facts.fullAt = fullAt
+    facts.unpushedLogs = settings.databasesWithoutPushedLogs.map(\.name)
     facts.blindSpots = blindSpots(readsCatalog: true)
     facts.excluded = runs.last { $0.snapshot != nil }?.snapshot?.exclusion
     facts.excludedLimit = settings.audit.excludedLimit

@@ -171,6 +171,8 @@ struct AuditFacts {
   /// The time of the last rotation that expired a snapshot.
   var lastExpiry: Int64?
   var oldest: Int64?
+  /// The databases whose archived logs go to no remote.
+  var unpushedLogs: [String] = []
   /// The time at which the disk is full; `nil` if it is not known or far away.
   var fullAt: Int64?
   /// `nil` if runs keep none.

@@ -30,7 +30,8 @@ struct Audit {
     findings =
       judged.map(\.finding) + [judge.sum(of: groups)] + judge.media(below: counted, in: groups, count: media)
       + judge.offSite(offSite, among: counted) + facts.copies.flatMap(judge.encryption)
-      + facts.copies.compactMap(Self.removal) + Self.objectives(in: facts) + Self.drills(in: facts)
+      + facts.copies.compactMap(Self.removal) + Self.objectives(in: facts) + facts.unpushedLogs.map(Self.unpushed)
+      + Self.drills(in: facts)
       + Self.automation(in: facts) + Self.plan(in: facts) + Self.blindSpots(in: facts)
   }
 
@@ -72,6 +73,15 @@ extension Audit {
         .unknown, "whether a stolen key could remove data: \(reason)",
         remedy: "make it reachable and ask again, or try it there by hand; see treering-backup-host(7)")
     }
+  }
+
+  fileprivate static func unpushed(logsOf database: String) -> Finding {
+    Finding(
+      topic: .objectives, state: .short,
+      fact: "the database \(database): its archived logs are lost with this machine, and all since the last push",
+      source: "the configuration", time: nil,
+      remedy: "logs = true in [remote.NAME], and treering push NAME --logs every few minutes; a repository of restic's "
+        + "format keeps none")
   }
 
   fileprivate static func objectives(in facts: AuditFacts) -> [Finding] {
