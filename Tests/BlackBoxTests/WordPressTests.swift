@@ -84,6 +84,42 @@ import Testing
     #expect(try wordpress.server.query("SELECT post_title FROM wp_posts WHERE ID = 77", in: "wptwo") == "A post")
   }
 
+  @Test("the maintenance mode lasts until content elsewhere was read, and no longer because of a wider source")
+  func maintenanceOfContentElsewhere() throws {
+    let wordpress = try WordPressWorld("wpfour")
+    let (world, place, site) = (wordpress.world, wordpress.place.path, wordpress.site)
+    _ = try wordpress.publish()
+    try tool("mkdir", [place / "var", place / "www/zzz"])
+    try tool("mv", [site.root / "wp-content", place / "var/wp-content"])
+    try Tree(place).write("www/zzz/late", "no part of the site")
+    try site.write(
+      "wp-config.php",
+      wordpress.constants("wpfour") + "define('WP_CONTENT_DIR', '\(place)/var/wp-content');\n"
+        + "require_once ABSPATH . 'wp-settings.php';\n")
+    for wider in ["", "[[source]]\npath = \"\(place)/www\"\n"] {
+      try wordpress.configure("maintenance = true\ncontent = \"\(place)/var/wp-content\"\n" + wider)
+      // With one thread, the order is certain.
+      try tool("sed", ["-i", "1i threads = 1", wordpress.configuration])
+      let trace = world.directory.path / "trace"
+      let result = try runCommand(
+        "strace",
+        [
+          "-f", "-qq", "-y", "-o", trace, "-e", "trace=openat,unlinkat,renameat,renameat2", try treeringBinary(), "run",
+          "--now", "-c", wordpress.configuration,
+        ])
+      #expect(result.status == 0 && result.errorText == "", "\(result.errorText)")
+      let lines = try Tree(world.directory.path).text("trace").split(separator: "\n").map(String.init)
+      func last(_ words: String...) throws -> Int {
+        try #require(lines.lastIndex { line in words.allSatisfy(line.contains) }, "\(words)")
+      }
+      let begun = try last("rename", "\".maintenance\"")
+      let ended = try last("unlinkat", "\".maintenance\"")
+      #expect(try begun < last("themes>", "\"plain\"") && last("/var/wp-content", "\"uploads\"") < ended)
+      #expect(try last("\(site.root)>", "\"wp-includes\"") < ended)
+      if !wider.isEmpty { #expect(try ended < last("\"zzz\"")) }
+    }
+  }
+
   @Test("the maintenance mode lasts as long as the reading of the site, and a killed run leaves it to the next")
   func maintenance() throws {
     let wordpress = try WordPressWorld("wpthree")

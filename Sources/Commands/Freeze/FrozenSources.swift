@@ -122,7 +122,7 @@ final class FrozenSources {
       ) { () throws(Failure) in try volume.check(item) }
       if let name = tree.ownName, rest.isEmpty { options.leaveOut(name, of: source) }
       // All that is left to read is frozen, so a site need not wait for the walk.
-      options.onRead.removeValue(forKey: source)?()
+      options.noteFrozen(source)
     }
     try showOtherMounts(in: tree, of: group, for: &options)
   }

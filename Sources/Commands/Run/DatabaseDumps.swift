@@ -56,7 +56,7 @@ struct DatabaseDumps {
     func isMaintained(_ database: ExpectedDatabase) -> Bool { sites[database.name]?.isMaintained == true }
     for database in databases.filter({ !isMaintained($0) }) + databases.filter(isMaintained) {
       try checkForSignal()
-      let site = sites[database.name].flatMap { $0.isMaintained && maintenance.begin($0.path) ? $0 : nil }
+      let site = sites[database.name].flatMap { $0.isMaintained && maintenance.begin($0) ? $0 : nil }
       if let site { options.maintain(site, by: maintenance) }
       let (began, start) = (Clock.now(), Clock.monotonic())
       do {

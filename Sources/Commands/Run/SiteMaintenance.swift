@@ -14,6 +14,11 @@ struct MaintainedSite {
   let isMaintained: Bool
   /// The source that has the site's directory.
   let source: [UInt8]
+  /// The directories with the site's content that are not below its path.
+  let directories: [[UInt8]]
+
+  /// The directories that must be read before the site leaves the mode.
+  var places: [[UInt8]] { [path] + directories }
 }
 
 extension ConfigurationFile {
@@ -22,11 +27,13 @@ extension ConfigurationFile {
     let pairs = sites.map { configured in
       let site = configured.settings
       let path = Array(site.path.utf8)
-      let isReadable = (try? configured.site.get()) != nil
+      let found = try? configured.site.get()
       let source = sources.around(path).map { Array($0.path.utf8) } ?? path
       return (
         Array(site.database.name.utf8),
-        MaintainedSite(path: path, isMaintained: site.hasMaintenance && isReadable, source: source)
+        MaintainedSite(
+          path: path, isMaintained: site.hasMaintenance && found != nil, source: source,
+          directories: found?.directories ?? [])
       )
     }
     return Dictionary(pairs) { first, _ in first }
@@ -36,10 +43,12 @@ extension ConfigurationFile {
 extension SnapshotOptions {
   /// Has a site leave its maintenance mode when all of it was read. The file of the mode is no part of the site.
   mutating func maintain(_ site: MaintainedSite, by maintenance: SiteMaintenance) {
-    let before = onRead[site.source]
-    onRead[site.source] = {
-      before?()
-      maintenance.end(site.path)
+    for place in site.places {
+      let before = onRead[place]
+      onRead[place] = {
+        before?()
+        maintenance.noteRead(place, of: site.path)
+      }
     }
     let names = TreePath(parsing: site.path).dropFirst(TreePath(parsing: site.source).count)
     let place = names.map { "/" + Configuration.pattern(of: $0) }.joined()
@@ -53,6 +62,8 @@ final class SiteMaintenance: Sendable {
   private struct State {
     /// The sites that are in the mode, by path, with the moment of `Clock.monotonic`.
     var entered: [[UInt8]: Timestamp] = [:]
+    /// The directories that are still to be read, by the site's path.
+    var unread: [[UInt8]: Set<[UInt8]>] = [:]
     var warnings: [Warning] = []
   }
 
@@ -68,18 +79,28 @@ final class SiteMaintenance: Sendable {
 
   /// Enters the mode of a site. A site that cannot enter it is read without it, with a warning. False if it is not in
   /// the mode by this run.
-  func begin(_ path: [UInt8]) -> Bool {
+  func begin(_ site: MaintainedSite) -> Bool {
+    let path = site.path
     do throws(DumpFailure) {
       guard try mode(of: path).enter(at: Clock.now()) else {
         warn(at: path, "WordPress is in its maintenance mode already: its own update may be at work")
         return false
       }
-      state.withLock { $0.entered[path] = Clock.monotonic() }
+      state.withLock { ($0.entered[path], $0.unread[path]) = (Clock.monotonic(), Set(site.places)) }
       return true
     } catch {
       warn(at: path, error.message)
       return false
     }
+  }
+
+  /// Leaves the mode of a site once all of its directories were read.
+  func noteRead(_ place: [UInt8], of path: [UInt8]) {
+    let isDone = state.withLock { state in
+      state.unread[path]?.remove(place)
+      return state.unread[path]?.isEmpty == true
+    }
+    if isDone { end(path) }
   }
 
   /// Leaves the mode of a site, if the run has entered it.

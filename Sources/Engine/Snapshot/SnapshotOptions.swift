@@ -36,7 +36,7 @@ public struct SnapshotOptions: Sendable {
   public var excludesOfSource: [[UInt8]: Excludes] = [:]
   /// The directories, by source, of sources that are read elsewhere than at their own path.
   public var origins: [[UInt8]: [UInt8]] = [:]
-  /// Calls, by source, after all of the source was read. These sources are read first.
+  /// Calls, by the directory of a source, after all of the directory was read. These directories are read first.
   public var onRead: [[UInt8]: @Sendable () -> Void] = [:]
   /// The sources whose directory in `origins` is in a frozen snapshot of their volume.
   public var frozen: [[UInt8]: FrozenSource] = [:]
@@ -72,6 +72,15 @@ public struct SnapshotOptions: Sendable {
 
   /// Adds a database that the snapshot must do without.
   public mutating func leaveOut(_ database: DatabaseRecord) { databases.append(database) }
+
+  /// Makes the calls of `onRead` for a source, which cannot change any more.
+  public mutating func noteFrozen(_ source: [UInt8]) {
+    func isOfSource(_ directory: [UInt8]) -> Bool {
+      let around = sources.filter { TreePath(parsing: directory).starts(with: TreePath(parsing: $0)) }
+      return around.max { $0.count < $1.count } == source
+    }
+    for directory in onRead.keys.filter(isOfSource) { onRead.removeValue(forKey: directory)?() }
+  }
 
   func place(of source: [UInt8]) -> TreePath {
     isOwn(source) ? label + TreePath(parsing: source) : TreePath(parsing: source)

@@ -183,7 +183,7 @@ final class SnapshotWork: TreeWork {
     return node.isListed || options.onRead.isEmpty ? node.children : urgentFirst(node.children)
   }
 
-  /// The directories that lead to an urgent source, before the others.
+  /// The directories that lead to an urgent one, before the others.
   private func urgentFirst(_ children: [SnapshotNode]) -> [SnapshotNode] {
     let urgent = options.onRead.keys.map(options.place)
     func leadsToUrgent(_ node: SnapshotNode) -> Bool { urgent.contains { $0.starts(with: node.path) } }
@@ -388,7 +388,7 @@ final class SnapshotWork: TreeWork {
     node.children = []
     node.build.encoder = nil
     // A file of a direct snapshot is read again when it is sent.
-    if node.isSource, builder != nil { options.onRead[node.sourcePath]?() }
+    if builder != nil, !options.onRead.isEmpty { options.onRead[node.sourcePath]?() }
   }
 
   /// Closes the open records, children first, after a walk that did not end.
