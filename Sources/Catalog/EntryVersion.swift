@@ -119,20 +119,20 @@ public struct VersionSearch: Sendable {
   public mutating func add(
     _ changes: [VersionChange], to name: SnapshotName, covers: @escaping @Sendable (TreePath) -> Bool
   ) -> [EntryVersion] {
+    func continues(_ change: VersionChange) -> Bool {
+      guard newerCovers(change.path), covers(change.path), let known = change.newer, let found = change.older
+      else { return false }
+      return isSame(known, as: found)
+    }
     // A file may have given way to a directory of its name, so all ends come before all beginnings.
     var complete: [EntryVersion] = []
-    var begun: [VersionChange] = []
-    for change in changes {
-      let (wasCovered, isCovered) = (newerCovers(change.path), covers(change.path))
-      if wasCovered, isCovered, let known = change.newer, let found = change.older, isSame(known, as: found) {
-        continue
-      }
-      if change.older != nil, isCovered { begun.append(change) }
-      guard change.newer != nil, wasCovered, let known = current.removeValue(forKey: change.path) else { continue }
-      if isCovered { complete.append(finished(known)) } else { paused[change.path] = finished(known) }
+    for change in changes where change.newer != nil && newerCovers(change.path) && !continues(change) {
+      guard let known = current.removeValue(forKey: change.path) else { continue }
+      if covers(change.path) { complete.append(finished(known)) } else { paused[change.path] = finished(known) }
     }
-    for change in begun {
-      var version = EntryVersion(path: change.path, facts: change.older!, first: name, last: name, snapshots: count)
+    for change in changes where !continues(change) {
+      guard let facts = change.older, covers(change.path) else { continue }
+      var version = EntryVersion(path: change.path, facts: facts, first: name, last: name, snapshots: count)
       if let known = paused.removeValue(forKey: version.path) {
         if isSame(known.facts, as: version.facts) {
           version.last = known.last
@@ -148,11 +148,13 @@ public struct VersionSearch: Sendable {
     return complete
   }
 
-  /// The versions that are still open after the oldest catalog; starts over.
-  public mutating func finish() -> [EntryVersion] {
-    let versions = current.values.map { finished($0) } + paused.values
+  /// Reports the versions that are still open after the oldest catalog; starts over.
+  public mutating func finish(report: (EntryVersion) throws -> Void) rethrows {
+    let paths = (Array(current.keys) + paused.keys).sorted()
+    for path in paths {
+      if let version = current[path].map({ finished($0) }) ?? paused[path] { try report(version) }
+    }
     self = isOnePath ? VersionSearch() : VersionSearch(where: makeMatch)
-    return versions.sorted { $0.path < $1.path }
   }
 
   private func isSame(_ facts: EntryFacts, as other: EntryFacts) -> Bool {

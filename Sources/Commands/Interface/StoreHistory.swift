@@ -41,7 +41,7 @@ final class StoreHistory {
         do { complete = try add() } catch let failure as LeftCatalogError {
           // The newer catalog is damaged where the older one differs: the search begins again with the older one.
           try note(failure.error, of: newer!)
-          complete = search.finish()
+          search.finish { complete.append($0) }
           newer = nil
           complete += try add()
         }
@@ -49,7 +49,7 @@ final class StoreHistory {
       } catch { try note(error, of: snapshot) }
       for version in complete { try report(version) }
     }
-    for version in search.finish() { try report(version) }
+    try search.finish(report: report)
   }
 
   /// The number of catalogs that the threads share among themselves at a time.
