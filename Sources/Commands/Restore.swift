@@ -73,7 +73,7 @@ struct RestoreCommand: RunnableCommand {
   @Flag(name: [.customShort("u"), .long], help: "Leave what was modified after the snapshot's version.")
   var keepNewer = false
 
-  @Flag(help: "Follow symbolic links of the destination that lead to the paths.")
+  @Flag(help: "Follow symbolic links of the destination that lead to the paths, or stand in the place of directories.")
   var followDestinationLinks = false
 
   @Option(

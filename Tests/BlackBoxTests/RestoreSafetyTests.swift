@@ -116,6 +116,40 @@ import Testing
     #expect(try TreeListing(world.source.root).entries["home"]?.kind == "l")
   }
 
+  @Test(
+    "a symbolic link below a restored directory, in the place of a directory of the snapshot", arguments: [true, false])
+  func linkBelow(isInPlace: Bool) throws {
+    let world = try World()
+    let outside = Tree(world.directory.path / "outside")
+    try tool("mkdir", [outside.root])
+    try tool("mkdir", ["-p", world.source.root / "d" / "sub"])
+    try world.source.write("d/sub/file", "x")
+    try world.source.write("a", "x")
+    try world.snapshot()
+    try world.source.remove("a")
+    try tool("rm", ["-r", world.source.root / "d" / "sub"])
+    try world.source.makeSymbolicLink("d/sub", to: outside.root)
+    let before = try TreeListing(world.source.root)
+    let words: [ByteString] =
+      ["restore", "latest", world.source.root]
+      + (isInPlace ? ["--in-place", "--yes"] : ["--to", "/", "--overwrite", "if-changed"])
+    let link = world.source.root / "d" / "sub"
+    for words in [words, words + ["--dry-run"]] {
+      try world.expectRefusal(words, status: 4, naming: "\(link) is a symbolic link to \(outside.root)")
+      #expect(try listingDifferences(before, TreeListing(world.source.root)) == [])
+    }
+    let following = words + ["--follow-destination-links"]
+    // A link that another user made could lead anywhere.
+    try tool("chown", ["-h", "nobody", link])
+    let planted = try world.treering(following)
+    #expect(planted.status == 1 && planted.errorText.contains("\(link): is a symbolic link"), "\(planted.errorText)")
+    #expect(try outside.names() == [])
+    try tool("chown", ["nobody", outside.root])
+    #expect(try world.treering(following).status == 0)
+    #expect(try outside.text("file") == "x" && world.source.text("a") == "x")
+    #expect(try TreeListing(world.source.root).entries["d/sub"]?.kind == "l")
+  }
+
   @Test("a symbolic link above the sources of the snapshot", arguments: modes)
   func linkAboveTheSource(_ mode: ByteString) throws {
     let world = try World()

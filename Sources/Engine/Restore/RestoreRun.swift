@@ -30,7 +30,7 @@ public struct RestoreOptions: Sendable {
   /// Replaced and removed entries are moved into dated directories; `nil` if nothing is removed, and what is replaced
   /// is gone.
   public var displacement: Displacement?
-  /// Symbolic links that lead to the restored paths are followed.
+  /// Symbolic links that lead to restored directories, or stand in the place of one, are followed.
   public var followsLinks = false
   /// The directory of the snapshot whose content becomes that of the destination; `nil` for that of the label.
   public var top: TreePath?
@@ -74,7 +74,8 @@ public struct RestoreResult: Sendable {
 /// Copies a snapshot, or some paths of it, back.
 ///
 /// The snapshot's label is left out, so that with the destination `/` everything returns to its place. Nothing
-/// outside the destination is changed, even through symbolic links in it. Nothing is deleted.
+/// outside the destination is changed, even through symbolic links in it, unless they are to be followed. Nothing is
+/// deleted.
 public func restore(
   _ snapshot: Snapshot, from store: any SnapshotStore, options: RestoreOptions, progress: Progress,
   monitor: any Monitor
@@ -113,8 +114,12 @@ func restore(
   let sources = PathPlan(sources: snapshot.summary.sources.map { TreePath(parsing: $0) })
   let leadsToSources = label == [snapshot.summary.label] && !sources.children.isEmpty && !sources.isSource
   try refuseRemoval(by: options, from: snapshot)
-  if let destination, !isNew, let plan = selection ?? (leadsToSources ? sources : nil) {
-    try work.checkLinks(to: plan, in: destination, path: [], reader: reader)
+  if let destination, !isNew {
+    if let plan = selection ?? (leadsToSources ? sources : nil) {
+      try work.checkLinks(to: plan, in: destination, path: [], reader: reader)
+    } else {
+      try work.checkLinks(below: top, in: destination, path: [], reader: reader)
+    }
   }
   let root = WalkNode(
     RestoreDirectory(

@@ -243,33 +243,6 @@ extension RestoreWork {
         verb: node.isNew && node.kindBefore == nil ? .added : .changed, path: path(of: node), kind: .directory,
         kindBefore: node.kindBefore, aspects: aspects, byteCount: nil))
   }
-
-  // MARK: Symbolic links at the destination
-
-  /// True for a link that leads to a restored path, or stands in its place, and is to be followed.
-  func followsLink(at node: RestoreNode) -> Bool {
-    options.followsLinks && (node.isOnlyOnPath || node.parent?.isOnlyOnPath == true)
-  }
-
-  /// Refuses a symbolic link that leads to a restored path, or stands in the place of a restored directory.
-  func checkLinks(to plan: PathPlan, in directory: Directory, path: TreePath, reader: CatalogReader) throws {
-    for (name, plan) in plan.children {
-      let path = path + name
-      guard let status = try? directory.descriptor.statusIfPresent(of: name.span) else { continue }
-      let isWanted = plan.isSource
-      if status.kind == .symbolicLink {
-        if isWanted, try reader.find(label + path)?.kind != .directory { continue }
-        guard options.followsLinks else {
-          let target = try? directory.descriptor.readSymbolicLink(name.span)
-          throw linkRefusal(at: self.path(path), to: target, hint: "move it away")
-        }
-        let next = Directory(try directory.descriptor.openFollowing(name.span, [.read, .directory]))
-        try checkLinks(to: plan, in: next, path: path, reader: reader)
-      } else if status.kind == .directory, let next = try? directory.directory(name.span) {
-        try checkLinks(to: plan, in: next, path: path, reader: reader)
-      }
-    }
-  }
 }
 
 extension Monitor {

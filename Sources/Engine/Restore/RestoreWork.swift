@@ -334,8 +334,9 @@ final class RestoreWork: TreeWork {
     }
     node.status = existing
     if existing != nil, try isOneWithAnother(name, in: node.parent!) { return false }
-    if existing?.kind == .directory || existing?.kind == .symbolicLink && followsLink(at: node) { return true }
+    if existing?.kind == .directory { return true }
     if let existing {
+      if existing.kind == .symbolicLink, try followsLink(existing, at: node, in: above) { return true }
       let found = "is a \(existing.kind?.word ?? "thing of another kind")"
       let left = "left as it is, with nothing below it restored"
       if node.isOnlyOnPath {
@@ -366,7 +367,7 @@ final class RestoreWork: TreeWork {
     if existing != nil {
       if let kept { try kept.move(named: name, from: node.parent!) } else { try above.descriptor.unlink(name.span) }
     }
-    try above.descriptor.makeDirectory(name.span, mode: 0o700)
+    try above.descriptor.makeDirectory(name.span, mode: UInt32(Self.unfinishedMode))
     recordChange(sign, of: name, in: node.parent!)
     return true
   }
@@ -424,6 +425,18 @@ final class RestoreWork: TreeWork {
 
   // MARK: Leaving a directory
 
+  /// The mode of a directory that a restore has made and not finished. The next run after a kill knows it by that.
+  private static let unfinishedMode: UInt16 = 0o1700
+
+  /// True for a directory that this restore, or an earlier one that was killed, made and has not finished.
+  private func isUnfinished(_ node: RestoreNode) -> Bool {
+    if node.isNew { return true }
+    guard let status = node.status, status.metadata.permissions == Self.unfinishedMode else { return false }
+    let metadata = node.record?.metadata
+    return metadata?.permissions != Self.unfinishedMode
+      && [CurrentProcess.effectiveUser, metadata?.user].contains(status.user)
+  }
+
   func leave(_ node: RestoreNode, with worker: RestoreWorker) throws {
     defer {
       close(node)
@@ -432,14 +445,19 @@ final class RestoreWork: TreeWork {
       node.record = nil
     }
     unfinished.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(node)) }
+    let isUnfinished = isUnfinished(node)
+    if isUnfinished, node.record?.isSynthetic != false, !options.isDryRun {
+      // Without metadata of its own in the snapshot, it stays private.
+      try? node.target?.descriptor.setPermissions(0o700)
+    }
     guard let record = node.record, let target = node.target, !record.isSynthetic,
       // A directory that only leads to wanted entries is the operator's.
-      node.isNew || !node.isOnlyOnPath, !node.isOtherFileSystem
+      isUnfinished || !node.isOnlyOnPath, !node.isOtherFileSystem
     else { return }
     do throws(Errno) {
       // With `never`, an existing directory is the operator's too. If it had the snapshot's metadata, it must not
       // lose them because entries were added.
-      if !node.isNew, options.overwrite == .never, try !hadMetadata(of: node, record: record, target: target) {
+      if !isUnfinished, options.overwrite == .never, try !hadMetadata(of: node, record: record, target: target) {
         return gaps.addLeft(path(of: node))
       }
       if !options.isDryRun { try setMetadata(of: node, record: record, target: target) }
