@@ -1,3 +1,4 @@
+import Engine
 import Posix
 import Repository
 import Synchronization
@@ -23,6 +24,24 @@ struct ChannelTests {
     let start = Clock.monotonic()
     do { try body() } catch { return (error as? Failure, Clock.monotonic() - start) }
     return (nil, Clock.monotonic() - start)
+  }
+
+  @Test("a keep-alive sets the counts of the work that is followed, and of no other")
+  func followedCounts() throws {
+    let (near, far) = MemoryTransport.pair()
+    let channel = Channel(over: near, to: .server, timeoutSeconds: 5, readsWhileSending: false)
+    let (progress, end) = (Progress(), [FrameType.end.rawValue, 0, 0, 0, 0] as [UInt8])
+    func say(_ entries: UInt64, _ bytes: UInt64) throws {
+      let payload = KeepAlive(number: entries + bytes, done: (entries, bytes)).payload
+      far.writeAll([FrameType.alive.rawValue, UInt8(payload.count), 0, 0, 0] + payload + end)
+      _ = try channel.receive(.end)
+    }
+    channel.follow(progress)
+    try say(3, 4)
+    #expect(progress.entries.value == 3 && progress.bytesRead.value == 4)
+    channel.follow(nil)
+    try say(5, 6)
+    #expect(progress.entries.value == 3 && progress.bytesRead.value == 4)
   }
 
   @Test("whoever takes nothing but gets on with its work is waited for, and only then given up")

@@ -188,7 +188,7 @@ struct DirectSnapshot {
     _ snapshot: Snapshot, of options: SnapshotOptions, to restic: ResticRepository, monitor: ConsoleMonitor
   ) throws -> SourcePush<Transfer> {
     let progress = Progress()
-    let line = ProgressLine(options: common) { elapsed in PushJob.line(for: progress, elapsedSeconds: elapsed) }
+    let line = ProgressLine(for: "push", of: progress, options: common)
     defer { line.stop() }
     let push = try ResticPush(
       from: cache.repository, to: restic, address: target.options.recordedAddress,

@@ -23,7 +23,7 @@ extension PushJob {
       result.isNew = !there.contains(snapshot)
     } else {
       let progress = Progress()
-      let line = ProgressLine(options: common) { elapsed in Self.line(for: progress, elapsedSeconds: elapsed) }
+      let line = ProgressLine(for: "push", of: progress, options: common)
       defer { line.stop() }
       result = try ResticPush(
         from: repository, to: restic, address: target.options.recordedAddress,
@@ -54,13 +54,5 @@ extension PushJob {
       to: CatalogReader(reading: try repository.openCatalog(of: snapshot.name)), under: [], entering: { _, _ in true }
     ) { _, _ in count += 1 }
     return count
-  }
-
-  /// The progress line. It fits in 80 columns.
-  static func line(for progress: Progress, elapsedSeconds elapsed: Double) -> String {
-    let read = progress.bytesRead.value
-    var line = "push: \(grouped(progress.entries.value)) entries, \(byteText(read)) read"
-    if elapsed > 0 { line += ", \(byteText(UInt64(Double(read) / elapsed)))/s" }
-    return line
   }
 }

@@ -1,4 +1,4 @@
-internal import Catalog
+package import Catalog
 public import Model
 internal import Posix
 public import Repository
@@ -78,7 +78,7 @@ extension Repository: VerifiableStore {
     let shared = VerifyShared(keepsLinked: names.count > 1, options: options, progress: progress, report: report)
     var damage: [SnapshotName: UInt64?] = [:]
     var expired: Set<SnapshotName> = []
-    expect(names, part: options.part, of: progress)
+    progress.expect(names.compactMap { try? openCatalog(of: $0).summary }, part: options.part)
     for name in names {
       // A concurrent rotation does not remove a snapshot in use. A snapshot that had expired before is no damage.
       let use = try? locks.lockShared(name)
@@ -112,18 +112,19 @@ extension Repository: VerifiableStore {
     result.elapsedSeconds = Clock.monotonic() - start
     return result
   }
+}
 
-  /// Sets the totals for the progress line. After the first snapshot, each adds about the bytes that it copied.
-  private func expect(_ names: [SnapshotName], part: VerificationPart, of progress: Progress) {
+extension Progress {
+  /// Sets the totals of a verification. After the first snapshot, each adds about the bytes that it copied.
+  package func expect(_ summaries: [CatalogSummary], part: VerificationPart) {
     var (entries, bytes): (UInt64, UInt64) = (0, 0)
-    for name in names {
-      guard let summary = try? openCatalog(of: name).summary else { continue }
+    for summary in summaries {
       let totals = summary.root.totals
       bytes &+= entries == 0 ? totals.bytes : min(totals.bytes, summary.bytesCopied)
       entries &+= totals.entries
     }
-    progress.expectedEntries.store(entries / UInt64(part.count), ordering: .relaxed)
-    progress.expectedBytes.store(bytes / UInt64(part.count), ordering: .relaxed)
+    expectedEntries.store(entries / UInt64(part.count), ordering: .relaxed)
+    expectedBytes.store(bytes / UInt64(part.count), ordering: .relaxed)
   }
 }
 

@@ -73,7 +73,7 @@ public final class Progress: Sendable {
   public init() {}
 
   /// Lowers the number of expected bytes.
-  func expectLess(bytes: UInt64) { expectedBytes.wrappingSubtract(bytes, ordering: .relaxed) }
+  package func expectLess(bytes: UInt64) { expectedBytes.wrappingSubtract(bytes, ordering: .relaxed) }
 
   /// Resets the counts of a run that begins again.
   public func restart() {

@@ -122,6 +122,10 @@ public final class RemoteRepository: VerifiableStore, Sendable {
         throw Failure(
           .remote, "the treering there is too old to verify a part, or to read slowly", hint: "use a newer one there")
       }
+      progress.expect(
+        try snapshots().snapshots.filter { names.contains($0.name) }.map(\.summary), part: options.part)
+      connection.channel.follow(progress)
+      defer { connection.channel.follow(nil) }
       try connection.channel.send(Request.verify(request).frame)
       while true {
         let frame = try connection.channel.receive(.problem, .end)

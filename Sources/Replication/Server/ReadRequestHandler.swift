@@ -87,9 +87,10 @@ struct ReadRequestHandler {
   }
 
   /// Shows the client that a long work goes on.
-  private func keepAlives(of progress: Progress) -> Ticker {
+  private func keepAlives(of progress: Progress, tellsCounts: Bool = false) -> Ticker {
     Ticker(intervalMilliseconds: 1000) { [channel] in
-      channel.sendKeepAlive(number: progress.entries.value &+ progress.bytesRead.value)
+      let (entries, bytes) = (progress.entries.value, progress.bytesRead.value)
+      channel.sendKeepAlive(number: entries &+ bytes, done: tellsCounts ? (entries, bytes) : nil)
     }
   }
 
@@ -114,7 +115,7 @@ struct ReadRequestHandler {
     // The verification of each snapshot reads all its files.
     guard Set(names).count == names.count else { throw ProtocolViolation("a snapshot is to be verified twice") }
     let progress = Progress()
-    let ticker = keepAlives(of: progress)
+    let ticker = keepAlives(of: progress, tellsCounts: version.hasVerificationProgress)
     defer { ticker.stop() }
     let options = VerifyOptions(threads: threads, part: request.part, bytesPerSecond: request.bytesPerSecond)
     let result = try repository.verify(names, options: options, progress: progress) { [channel] problem in

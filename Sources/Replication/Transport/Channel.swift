@@ -27,6 +27,8 @@ final class Channel: Sendable {
     var waitingBytes = 0
     var hasEnded = false
     var keepAliveNumber: UInt64 = 0
+    /// The counts of the work that the other process does.
+    var progress: Progress?
     /// The last frame that proves that the other process makes progress.
     var lastSignOfLife = Clock.monotonic()
     /// The time of the last transfer in either direction, keep-alives excluded.
@@ -134,17 +136,20 @@ final class Channel: Sendable {
 
   /// Sends a keep-alive, unless a frame was sent recently. `number` grows with the progress of one piece of work, and
   /// starts again with the next.
-  func sendKeepAlive(number: UInt64) {
+  func sendKeepAlive(number: UInt64, done: (entries: UInt64, bytes: UInt64)? = nil) {
     let total = keepAliveSent.withLock { sent in
       if number < sent.last { sent.before &+= sent.last }
       sent.last = number
       return sent.before &+ number
     }
     guard Clock.monotonic().seconds > lastSent.load(ordering: .relaxed) + 2 else { return }
-    try? send(KeepAlive(number: total))
+    try? send(KeepAlive(number: total, done: done))
   }
 
   // MARK: Receiving
+
+  /// Lets the keep-alives of the other process set the counts of a progress.
+  func follow(_ progress: Progress?) { inbox.withLock { $0.progress = progress } }
 
   /// The next frame; `nil` at the end of the connection. Throws the failure that the other process sent.
   func receive() throws -> Frame? {
@@ -277,7 +282,12 @@ final class Channel: Sendable {
       return
     }
     // A keep-alive counts only if its number has grown.
-    let number = try KeepAlive(payload: frame.payload).number
+    let alive = try KeepAlive(payload: frame.payload)
+    if let done = alive.done, let progress = inbox.progress {
+      progress.entries.store(done.entries, ordering: .relaxed)
+      progress.bytesRead.store(done.bytes, ordering: .relaxed)
+    }
+    let number = alive.number
     if number > inbox.keepAliveNumber, now - inbox.lastTransfer < keepAliveLimitSeconds { inbox.lastSignOfLife = now }
     inbox.keepAliveNumber = max(number, inbox.keepAliveNumber)
   }

@@ -123,12 +123,22 @@ extension FrameMessage {
 /// The server is at work: a number that grows with its progress.
 struct KeepAlive {
   let number: UInt64
+  /// The work that a verification has done.
+  var done: (entries: UInt64, bytes: UInt64)?
 }
 
 extension KeepAlive: FrameMessage {
   static let type = FrameType.alive
 
-  init(from reader: inout MessageReader) throws { number = try reader.integer() }
+  init(from reader: inout MessageReader) throws {
+    number = try reader.integer()
+    if !reader.isAtEnd { done = (try reader.quantity(), try reader.quantity()) }
+  }
 
-  func encode(to writer: inout MessageWriter) { writer.integer(number) }
+  func encode(to writer: inout MessageWriter) {
+    writer.integer(number)
+    guard let done else { return }
+    writer.integer(done.entries)
+    writer.integer(done.bytes)
+  }
 }

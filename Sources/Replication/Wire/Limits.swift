@@ -49,7 +49,7 @@ enum Wire {
 
 struct ProtocolVersion: Sendable {
   /// The oldest and the newest version that this program speaks.
-  static let spoken: ClosedRange<UInt64> = 1...5
+  static let spoken: ClosedRange<UInt64> = 1...6
 
   let number: UInt64
 
@@ -69,4 +69,6 @@ struct ProtocolVersion: Sendable {
   var hasSourceHints: Bool { number >= 4 }
   /// Version 5 adds the measurement of space.
   var hasSpaceMeasurement: Bool { number >= 5 }
+  /// Version 6 adds the progress of a verification to `alive`.
+  var hasVerificationProgress: Bool { number >= 6 }
 }

@@ -80,6 +80,7 @@ public struct ResticPush {
     let cache = PushCache(from: cacheFile, of: restic, index: index)
     let writer = BlobWriter(restic, index: index, lock: lock, bytesPerSecond: bytesPerSecond)
     progress.expectedBytes.store(snapshot.summary.root.totals.bytes, ordering: .relaxed)
+    progress.expectedEntries.store(snapshot.summary.root.totals.entries, ordering: .relaxed)
     let maker = try TreeMaker(
       of: snapshot, in: repository, writer: writer, cache: cache, progress: progress, sources: sources)
     if try !isKnown(snapshot, in: cache, index: index) { result.packsFound = try adoptPacks(with: writer) }

@@ -110,9 +110,13 @@ final class TreeMaker: TreeWork {
     node.attributes = record.attributes
     if node.parent == nil { return try enterRoot(node, record: record, with: worker) }
     progress.directories.count()
+    progress.entries.count()
     let known = try cache.trees(of: node.subtree.digest)
     if let tree = known.first(where: { writer.index.contains(BlobName(.tree, $0)) }) {
       node.tree = tree
+      // The directory itself has been counted.
+      progress.entries.count(max(node.subtree.totals.entries, 1) - 1)
+      progress.expectLess(bytes: node.subtree.totals.bytes)
       return []
     }
     return try addEntries(of: record, to: node, label: nil, with: worker)
@@ -222,9 +226,15 @@ final class TreeMaker: TreeWork {
   ) throws -> [Digest] {
     if row.size == 0 { return [] }
     // The ID of a chunk that is a whole file is the digest in the catalog.
-    if !row.digest.isSparse, writer.contains(BlobName(.data, row.digest.digest)) { return [row.digest.digest] }
+    if !row.digest.isSparse, writer.contains(BlobName(.data, row.digest.digest)) {
+      progress.expectLess(bytes: row.size)
+      return [row.digest.digest]
+    }
     let known = try worker.contents[row.digest].map { [$0] } ?? cache.chunks(of: row.digest)
-    if let chunks = known.first(where: { $0.allSatisfy { writer.contains(BlobName(.data, $0)) } }) { return chunks }
+    if let chunks = known.first(where: { $0.allSatisfy { writer.contains(BlobName(.data, $0)) } }) {
+      progress.expectLess(bytes: row.size)
+      return chunks
+    }
     if let sources = worker.sources { return try content(of: row, at: path + name, in: sources, with: worker) }
     func shown() -> String { "\(snapshot.name)/\((path + name).displayed)" }
     do {

@@ -18,6 +18,7 @@ extension ResticStore {
     let names = names.filter { name in !unusable.contains { $0.name == name } }
     let shared = VerifiedBlobs(
       part: options.part, archived: try restic.store.archivedPacks(), bytesPerSecond: options.bytesPerSecond)
+    progress.expect(try names.map { try listed($0).snapshot.summary }, part: options.part)
     var result = VerifyResult(problems: 0, damaged: 0, filesRead: 0)
     func pass(visitingAll: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void) throws {
       for name in names {
