@@ -38,9 +38,7 @@ struct DeleteCommand: RunnableCommand {
     let asks = !yes && !expiry.dryRun
     if let target = try common.resticTarget(storage) {
       if asks { try Console.requireQuestions(asJSON: common.json) }
-      return try ResticRemoval(at: target, options: common, isDryRun: expiry.dryRun).delete(snapshots) {
-        !asks || Console.asks("delete \(counted(snapshots.count, "snapshot")) from \(target.name)?")
-      }
+      return try ResticRemoval(at: target, options: common, isDryRun: expiry.dryRun).delete(snapshots, asks: asks)
     }
     let repository = try common.openRepository()
     let list = try repository.snapshots()
@@ -122,18 +120,7 @@ struct DeleteCommand: RunnableCommand {
     lines.append(
       (expiry.dryRun ? "would free " : "frees ") + freed.text
         + (spare == 0 ? "" : ", \(byteText(spare)) of it with an expired snapshot that was kept to be recycled"))
-    guard !lost.files.isEmpty else { return lines + ["other snapshots have all their files"] }
-    lines.append(
-      "\(counted(lost.files.count, "file")) of \(byteText(lost.byteCount)) "
-        + "\(lost.files.count == 1 ? "is" : "are") in no other snapshot")
-    let shown = lost.files.prefix(common.verbose ? lost.files.count : LostFiles.shown)
-    lines += table(
-      shown.map { ["  " + byteText($0.place.byteCount), displayName($0.place.path.atSource(label: $0.label))] },
-      rightAligned: [0])
-    if shown.count < lost.files.count {
-      lines.append("  and \(grouped(UInt64(lost.files.count - shown.count))) more; see them with --verbose")
-    }
-    return lines
+    return lines + lost.lines(all: common.verbose)
   }
 }
 
@@ -142,32 +129,19 @@ extension RetentionDecision {
   fileprivate var protections: [Reason] { reasons.filter { $0.isProtection || $0 == .inUse } }
 }
 
-/// The files that no other snapshot has, largest first.
-private struct LostFiles {
-  static let shown = 10
-  let files: [FreedSpace.Inode]
-
+extension LostFiles {
   init(of result: RotationResult) {
     let names = Set(result.expired.map(\.name))
-    files = (result.freed?.inodes ?? []).filter { !$0.holders.isDisjoint(with: names) }.sorted {
-      if $0.place.byteCount != $1.place.byteCount { return $0.place.byteCount > $1.place.byteCount }
-      return $0.place.path < $1.place.path
-    }
+    let inodes = (result.freed?.inodes ?? []).filter { !$0.holders.isDisjoint(with: names) }
+    self.init(
+      inodes.map {
+        File(path: $0.place.path.atSource(label: $0.label), byteCount: $0.place.byteCount, snapshot: $0.snapshot)
+      })
   }
-
-  var byteCount: UInt64 { files.reduce(0) { $0 &+ $1.place.byteCount } }
 }
 
 /// The document of `delete --json`.
 private struct DeletionAnswer: Encodable {
-  struct File: Encodable {
-    let inode: FreedSpace.Inode
-
-    func encode(to encoder: any Encoder) throws {
-      try JSONPath(bytes: inode.place.path.atSource(label: inode.label)).encode(to: encoder)
-      try encoder.encode(["snapshot": inode.snapshot.description, "bytes": inode.place.byteCount])
-    }
-  }
   let dryRun: Bool
   let deleted: [String]
   let freedBytes: UInt64
@@ -177,7 +151,7 @@ private struct DeletionAnswer: Encodable {
   let lostFiles: Int
   let lostBytes: UInt64
   /// The largest ones, or all with `--verbose`.
-  let lost: [File]
+  let lost: [LostFiles.File]
 }
 
 extension DeletionAnswer {
@@ -188,6 +162,6 @@ extension DeletionAnswer {
       dryRun: isDry, deleted: result.expired.map(\.name.description), freedBytes: freed.bytes,
       spareBytes: freed.bytes &- freed.bytes(ofOnly: Set(result.expired.map(\.name))), doubts: freed.doubts.keys,
       lostFiles: lost.files.count, lostBytes: lost.byteCount,
-      lost: lost.files.prefix(namesAll ? lost.files.count : LostFiles.shown).map(File.init))
+      lost: lost.shown(all: namesAll))
   }
 }

@@ -73,8 +73,8 @@ struct RotateCommand: RunnableCommand {
     guard minimumFree == nil else {
       throw Failure(.usage, "the free space of \(target.name) is not known", hint: "leave --minimum-free out")
     }
-    let policy = try givenPolicy() ?? common.configuration()?.settings.retention ?? .standard
-    return try ResticRemoval(at: target, options: common, isDryRun: expiry.dryRun).rotate(by: policy)
+    let removal = try ResticRemoval(at: target, options: common, isDryRun: expiry.dryRun)
+    return try removal.rotate(by: try givenPolicy() ?? removal.policy)
   }
 
   private func policy(

@@ -10,6 +10,15 @@ struct ResticRemovalTests {
     let packsRemoved: Int
     let packsRepacked: Int
     let bytesRemoved: Int
+    let freedBytes: Int
+    let lostFiles: Int?
+    let lostBytes: Int?
+    let lost: [Lost]?
+
+    struct Lost: Decodable {
+      let path, snapshot: String
+      let bytes: Int
+    }
   }
 
   /// Three snapshots: a file that is in all, one that changes, and many small ones of which a few stay.
@@ -39,6 +48,11 @@ struct ResticRemovalTests {
     let (names, copies) = try grow(world)
     let plan: Answer = try world.there(["delete", names[0], "--dry-run", "--json"]).decoded()
     #expect(plan.dryRun && plan.expired == 1 && plan.bytesRemoved > 900_000)
+    #expect(plan.freedBytes > 900_000 && plan.freedBytes <= plan.bytesRemoved)
+    // The small files but one, and the large one, have another content later.
+    #expect(plan.lostFiles == 10 && plan.lostBytes == 1_170_000)
+    #expect(plan.lost?.first?.path == "\(world.world.source.root)/changing" && plan.lost?.first?.bytes == 900_000)
+    #expect(plan.lost?.allSatisfy { $0.snapshot == names[0].text } == true)
     #expect(try world.there(["list"]).outputLines.count == 4)
     #expect(try world.there(["delete", names[2], "--yes"], status: 4).errorText.contains("the newest"))
     _ = try world.there(["delete", names[1]], status: 2)
@@ -58,6 +72,53 @@ struct ResticRemovalTests {
     #expect(try world.push().result == "sent")
     try world.check()
     #expect(try world.restic(["list", "locks"]).outputText == "")
+  }
+
+  @Test("before delete asks, it says what comes free and which files no other snapshot has")
+  func asks() throws {
+    let world = try ResticWorld()
+    let (names, _) = try grow(world)
+    let directory = world.world.directory.path
+    try Tree(directory).write("yes", "y\n")
+    func delete(input: ByteString) throws -> CommandResult {
+      try onTerminal(
+        ["delete", names[0], "-r", world.address, "--password-file", world.password], columns: 200, in: directory,
+        input: input)
+    }
+    let refused = try delete(input: "/dev/null")
+    #expect(refused.status == 4, "\(refused.outputText)")
+    let lines = refused.terminalLines
+    #expect(lines.first?.hasPrefix(names[0].text) == true, "\(lines)")
+    #expect(lines.contains { $0.hasPrefix("frees about 1.") && $0.contains(" MiB at ") }, "\(lines)")
+    #expect(lines.contains("10 files of 1.1 MiB are in no other snapshot"), "\(lines)")
+    #expect(lines.contains { $0.hasSuffix("\(world.world.source.root)/changing") }, "\(lines)")
+    #expect(lines.contains { $0.hasPrefix("delete 1 snapshot from ") && $0.contains("[y/N]") }, "\(lines)")
+    #expect(try world.there(["list"]).outputLines.count == 4)
+    #expect(try delete(input: directory / "yes").status == 0)
+    #expect(try world.there(["list"]).outputLines.count == 3)
+    // The same content with another name is not lost.
+    try world.world.source.rename("changing", to: "renamed")
+    try world.world.snapshot()
+    #expect(try world.push().result == "sent")
+    let renamed = try world.there(["delete", names[2], "-n"])
+    #expect(renamed.outputLines.last == "other snapshots have all their files", "\(renamed.outputText)")
+    try world.check()
+  }
+
+  @Test("the sets of a remote are those that its snapshots have by the policy")
+  func sets() throws {
+    let world = try ResticWorld()
+    let (names, copies) = try grow(world)
+    let changing = world.world.source.root / "changing"
+    #expect(try world.there(["list"]).outputLines.first { $0.contains(names[0].text) }?.contains("yearly.0") == true)
+    #expect(try world.there(["cat", "yearly.0", changing]).output == Tree(copies[0]).read("changing"))
+    #expect(try world.there(["cat", "yearly.1", changing], status: 2).errorText.contains("has 1 member"))
+    #expect(try world.there(["delete", "yearly.0", "-n", "--json"]).decoded(Answer.self).expired == 1)
+    try Tree(world.world.directory.path).write(
+      "config",
+      "[retention]\nmonthly = 3\n[remote.vault]\nurl = \"\(world.address)\"\npassword_file = \"\(world.password)\"\n")
+    let list = try world.world.treering(["list", "-r", "vault", "-c", "config"], inRepository: false).outputText
+    #expect(list.contains("monthly.0") && !list.contains("yearly.0"), "\(list)")
   }
 
   @Test("rotate keeps what the policy keeps, and leaves alone what restic made")

@@ -4,6 +4,7 @@ internal import Posix
 internal import Replication
 internal import Repository
 internal import Restic
+internal import Retention
 internal import Settings
 
 extension CommonOptions {
@@ -84,14 +85,18 @@ extension CommonOptions {
     }
     let text = String(decoding: path, as: UTF8.self)
     let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
-    return try Self.openStore(at: target, fromCache: fromCache)
+    // Errors in a configuration do not matter for an address.
+    let policy = (file ?? (try? configuration()))?.settings.retention ?? .standard
+    return try Self.openStore(at: target, fromCache: fromCache, policy: policy)
   }
 
-  /// Opens the repository of a remote to read from.
-  static func openStore(at target: RemoteTarget, fromCache: Bool = true) throws(Failure) -> any VerifiableStore {
+  /// Opens the repository of a remote to read from. The policy is that of the sets in a repository of restic's format.
+  static func openStore(
+    at target: RemoteTarget, fromCache: Bool = true, policy: RetentionPolicy = .standard
+  ) throws(Failure) -> any VerifiableStore {
     do {
       target.restic?.usesCache = fromCache
-      if let restic = target.restic { return ResticStore(try restic.open()) }
+      if let restic = target.restic { return ResticStore(try restic.open(), policy: policy) }
       return RemoteRepository(over: try Connection(options: target.options))
     } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")

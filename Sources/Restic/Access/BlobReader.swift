@@ -6,7 +6,7 @@ internal import Synchronization
 
 /// Reads blobs by their names. Each thread needs its own.
 final class BlobReader {
-  private let repository: ResticRepository
+  let repository: ResticRepository
   private let index: BlobIndex
   private let sealer: Sealer
   private let hasher = SHA256()

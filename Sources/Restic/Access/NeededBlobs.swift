@@ -21,6 +21,8 @@ final class NeededBlobs: TreeWork {
   /// The places of the blobs, by pack.
   var places: [Digest: [BlobPlace]] { found.withLock { Dictionary(grouping: $0.values, by: \.pack) } }
 
+  func contains(_ name: BlobName) -> Bool { found.withLock { $0[name] != nil } }
+
   /// Notes a blob. False if it was noted before.
   private func note(_ name: BlobName) throws -> Bool {
     if found.withLock({ $0[name] != nil }) { return false }
@@ -37,18 +39,22 @@ final class NeededBlobs: TreeWork {
   func leave(_ node: Node, with worker: BlobReader) {}
 
   func enter(_ node: Node, with worker: BlobReader) throws -> [Node] {
-    let nodes: [TreeNode]
-    do { nodes = try TreeReader.nodes(in: try worker.read(BlobName(.tree, node.state))) } catch let error as ResticError
-    {
-      throw Failure(.damaged, "the tree \(node.state) of \(restic.displayName) is damaged: \(error)")
-    }
     var children: [Node] = []
-    for entry in nodes {
+    for entry in try worker.nodes(ofTree: node.state) {
       for id in entry.content { _ = try note(BlobName(.data, id)) }
       if let subtree = entry.subtree, try note(BlobName(.tree, subtree)) {
         children.append(Node(parent: node, name: entry.name, subtree))
       }
     }
     return children
+  }
+}
+
+extension BlobReader {
+  /// The nodes of a tree that a snapshot needs.
+  func nodes(ofTree id: Digest) throws -> [TreeNode] {
+    do { return try TreeReader.nodes(in: try read(BlobName(.tree, id))) } catch let error as ResticError {
+      throw Failure(.damaged, "the tree \(id) of \(repository.displayName) is damaged: \(error)")
+    }
   }
 }

@@ -15,6 +15,11 @@ public struct RemovalResult: Sendable {
   public var bytesWritten: UInt64 = 0
   /// Unneeded bytes that stay, in packs that are mostly needed.
   public var bytesUnused: UInt64 = 0
+  /// The files whose content no other snapshot has, if they were asked for.
+  public var lost: [LostFile] = []
+
+  /// The space that comes free.
+  public var bytesFreed: UInt64 { bytesRemoved - min(bytesRemoved, bytesWritten) }
 
   public init() {}
 }
@@ -28,24 +33,26 @@ public struct SnapshotRemoval: Sendable {
   private let restic: ResticRepository
   private let lock: RepositoryLock
   private let threads: Int
+  private let wantsLost: Bool
   private var result = RemovalResult()
 
   /// A pack is repacked if less than this share of it is needed.
   private static let neededShare = 0.5
 
-  /// Removes the snapshots with these IDs. `isDry` only computes the result, without new packs.
+  /// Removes the snapshots with these IDs. `isDry` only computes the result; the bytes to write are then those that are
+  /// needed of the packs to repack. `wantsLost` adds the files that no other snapshot has.
   public static func remove(
-    _ ids: Set<Digest>, from restic: ResticRepository, isDry: Bool = false
+    _ ids: Set<Digest>, from restic: ResticRepository, isDry: Bool = false, wantsLost: Bool = false
   ) throws -> RemovalResult {
     let lock = try RepositoryLock(restic, isExclusive: !isDry)
     defer { lock.release() }
-    var removal = SnapshotRemoval(restic, lock: lock)
+    var removal = SnapshotRemoval(restic, lock: lock, wantsLost: wantsLost)
     do { try removal.run(ids, isDry: isDry) } catch { throw restic.failure(error) }
     return removal.result
   }
 
-  private init(_ restic: ResticRepository, lock: RepositoryLock) {
-    (self.restic, self.lock) = (restic, lock)
+  private init(_ restic: ResticRepository, lock: RepositoryLock, wantsLost: Bool) {
+    (self.restic, self.lock, self.wantsLost) = (restic, lock, wantsLost)
     threads = max(processorCount(), restic.store.connections)
   }
 
@@ -53,21 +60,32 @@ public struct SnapshotRemoval: Sendable {
     try lock.confirm()
     restic.forgetListing()
     // The content of each snapshot that stays decides which data is needed.
-    let staying = try restic.snapshotFiles().filter { !ids.contains($0.id) }
+    let all = try restic.snapshotFiles()
+    let staying = all.filter { !ids.contains($0.id) }
     let roots = try staying.map { try $0.snapshot.get().tree }
     let index = try BlobIndex.load(of: restic)
     let present = Dictionary(
       try restic.store.list(.data).map { ($0.id, $0.byteCount) }, uniquingKeysWith: { first, _ in first })
-    let needed = try NeededBlobs(from: roots, in: restic, index: index, threads: threads).places
+    let blobs = try NeededBlobs(from: roots, in: restic, index: index, threads: threads)
     let archived = try restic.store.archivedPacks()
     let plan = try PackPlan(
-      needed, of: index, present: present, archived: archived, in: restic, share: Self.neededShare)
+      blobs.places, of: index, present: present, archived: archived, in: restic, share: Self.neededShare)
     result.snapshotsRemoved = ids.count
     result.packsRemoved = plan.removed.count + plan.repacked.count
     result.packsRepacked = plan.repacked.count
     result.bytesUnused = plan.bytesUnused
     result.bytesRemoved = (plan.removed + plan.repacked.keys).reduce(0) { $0 + (present[$1] ?? 0) }
-    if isDry { return }
+    if wantsLost {
+      let leaving = all.filter { ids.contains($0.id) }.compactMap { found in
+        (try? found.snapshot.get()).map { (id: found.id, file: $0) }
+      }
+      result.lost = try LostFileSearch.files(
+        of: leaving, besides: blobs, in: restic, index: index, threads: threads)
+    }
+    if isDry {
+      result.bytesWritten = plan.repacked.values.joined().reduce(0) { $0 + UInt64($1.blob.byteCount) }
+      return
+    }
     for id in ids { try remove(ObjectName(.snapshots, id)) }
     try repack(plan.repacked, index: index)
     let replaced = try writeIndexes(of: index.files, without: Set(plan.removed).union(plan.repacked.keys))

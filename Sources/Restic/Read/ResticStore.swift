@@ -3,6 +3,7 @@ public import Engine
 public import Model
 internal import Posix
 public import Repository
+public import Retention
 internal import Synchronization
 
 /// A repository of restic's format, read as one of treering's: its own snapshots and those that restic made.
@@ -19,13 +20,24 @@ public final class ResticStore: VerifiableStore, Sendable {
   /// A catalog takes memory, so only those that a comparison needs are kept.
   private static let keptCatalogs = 2
 
-  public init(_ restic: ResticRepository) { self.restic = restic }
+  /// The policy that decides about the members of the sets.
+  private let policy: RetentionPolicy
+
+  public init(_ restic: ResticRepository, policy: RetentionPolicy = .standard) {
+    (self.restic, self.policy) = (restic, policy)
+  }
 
   public var path: [UInt8] { Array(restic.displayName.utf8) }
   public var repositoryID: [UInt8] { Array(restic.id.description.utf8) }
   public var local: Repository? { nil }
-  // The sets are treering's. A repository of restic has only tags and `restic forget`.
-  public func members(of list: SnapshotList) -> [SnapshotSet: [SnapshotName]] { [:] }
+  /// The members of each set by the policy, as `rotate` keeps them. Those of several hosts are in one order.
+  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
+    var members: [SnapshotSet: [SnapshotName]] = [:]
+    for item in try retentionPlan(by: policy, unwanted: [], now: Clock.now()).judged.reversed() {
+      for (set, _) in item.decision.sets { members[set, default: []].append(item.snapshot.name) }
+    }
+    return members
+  }
   public func heldSnapshots() -> [SnapshotName: String] { [:] }
   public func heldRotation() -> String? { nil }
 
