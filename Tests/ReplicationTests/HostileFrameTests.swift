@@ -50,7 +50,7 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
       raw("a push first", frame(21)), raw("cut off", Array(frame(1, ScriptedClient.helloBytes).dropLast())),
       raw("nothing", []),
       hello("no magic", Array(ScriptedClient.helloBytes.dropFirst())), hello("magic alone", magic),
-      hello("newer versions", magic + [6, 9, 0, 0]), hello("versions in disorder", magic + [9, 1, 0, 0]),
+      hello("newer versions", magic + [7, 9, 0, 0]), hello("versions in disorder", magic + [9, 1, 0, 0]),
       hello("a path that is longer than its frame", magic + [1, 1, 100, 0]),
       hello("a path of 2^63", magic + [1, 1] + [UInt8](repeating: 0x80, count: 9) + [1]),
       hello("a path with NUL", magic + [1, 1, 2, 47, 0, 0]),
