@@ -29,7 +29,6 @@ final class PackWindows: @unchecked Sendable {
     case segment
 
     fileprivate static let byteCount: UInt64 = 192 << 10
-    /// 16 windows of two segments are 32 MiB.
     fileprivate static let segmentBytes: UInt64 = 1 << 20
     /// A longer part is read alone.
     fileprivate static let longestPart = 256 << 10
@@ -47,14 +46,26 @@ final class PackWindows: @unchecked Sendable {
   /// Reads a range of a pack; fewer bytes at its end, and `nil` if there is no such pack.
   func read(_ pack: Digest, at offset: UInt64, count: Int, with margin: Margin) throws -> [UInt8]? {
     let part = offset..<offset + UInt64(count)
-    if margin == .none || count > Margin.longestPart { return try fetch(pack, part) }
-    let range: Range<UInt64>
-    if margin == .around {
-      range = part.lowerBound - min(Margin.byteCount, offset)..<part.upperBound + Margin.byteCount
-    } else {
-      let last = part.upperBound - 1
-      range = offset - offset % Margin.segmentBytes..<last - last % Margin.segmentBytes + Margin.segmentBytes
+    if count > Margin.longestPart { return try fetch(pack, part) }
+    switch margin {
+    case .none: return try known(pack, part, orBegin: nil) ?? fetch(pack, part)
+    case .around:
+      return try read(
+        pack, part, within: offset - min(Margin.byteCount, offset)..<part.upperBound + Margin.byteCount)
+    case .segment:
+      var bytes: [UInt8] = []
+      let size = Margin.segmentBytes
+      for start in stride(from: offset - offset % size, to: part.upperBound, by: Int(size)) {
+        let segment = start..<start + size
+        guard let more = try read(pack, part.clamped(to: segment), within: segment) else { return nil }
+        bytes += more
+      }
+      return bytes
     }
+  }
+
+  /// Reads a part, and keeps the range around it as a window.
+  private func read(_ pack: Digest, _ part: Range<UInt64>, within range: Range<UInt64>) throws -> [UInt8]? {
     if let known = known(pack, part, orBegin: range) { return known }
     let read = Result { try fetch(pack, range) }
     gate.locked {
@@ -69,7 +80,7 @@ final class PackWindows: @unchecked Sendable {
       }
       gate.wakeAll()
     }
-    return try read.get().map { Array($0.dropFirst(Int(offset - range.lowerBound)).prefix(count)) }
+    return try read.get().map { Array($0.dropFirst(Int(part.lowerBound - range.lowerBound)).prefix(part.count)) }
   }
 
   private func fetch(_ pack: Digest, _ range: Range<UInt64>) throws -> [UInt8]? {
@@ -77,8 +88,9 @@ final class PackWindows: @unchecked Sendable {
     return try store.read(ObjectName(.data, pack), at: range.lowerBound, count: range.count)
   }
 
-  /// The bytes of a part, which another thread may be about to read. `nil` if this thread must read the range.
-  private func known(_ pack: Digest, _ part: Range<UInt64>, orBegin range: Range<UInt64>) -> [UInt8]? {
+  /// The bytes of a part, which another thread may be about to read. `nil` if this thread must read the range, or the
+  /// part if there is no range.
+  private func known(_ pack: Digest, _ part: Range<UInt64>, orBegin range: Range<UInt64>?) -> [UInt8]? {
     gate.locked {
       while let place = windows.lastIndex(where: { $0.covers(pack, part) }) {
         guard let bytes = windows[place].bytes else {
@@ -91,7 +103,7 @@ final class PackWindows: @unchecked Sendable {
         let start = Int(part.lowerBound - window.range.lowerBound)
         return Array(bytes[start..<start + part.count])
       }
-      windows.append(Window(pack: pack, range: range))
+      if let range { windows.append(Window(pack: pack, range: range)) }
       return nil
     }
   }

@@ -13,9 +13,9 @@ final class ReadAhead: @unchecked Sendable {
   }
 
   /// The most bytes that wait for their use. Each thread may add one chunk to them.
-  private static let mostBytes = 32 << 20
+  private static let mostBytes = 16 << 20
 
-  /// From this number of wanted chunks on, they are read together.
+  /// From this number of wanted chunks on, whole segments of packs are read.
   private static let manyChunks = 4
 
   private let gate = Gate()
@@ -98,7 +98,7 @@ final class ReadAhead: @unchecked Sendable {
         {
           chunks[nextToRead] = .reading
           nextToRead += 1
-          return (nextToRead - 1, name, end - awaited >= Self.manyChunks)
+          return (nextToRead - 1, name, end >= Self.manyChunks)
         }
         idle += 1
         gate.wait()
