@@ -16,6 +16,11 @@ struct ServeCommand: RunnableCommand {
 
       Example, one line of ~/.ssh/authorized_keys:
         restrict,command="treering serve --repository /srv/treering/web01 --append-only" ssh-ed25519 AAAA…
+
+      With --source it serves no repository: it sends directories of this machine to the backup host that asks for \
+      them, and changes nothing.
+
+        restrict,command="treering serve --source /etc --source /srv" ssh-ed25519 AAAA…
       """)
 
   @Option(
@@ -42,6 +47,12 @@ struct ServeCommand: RunnableCommand {
     transform: freeSpace(for: "--minimum-free"))
   var minimumFree: MinimumFree?
 
+  @Option(
+    help: ArgumentHelp(
+      "Send this directory to the machine that asks for it, and serve no repository. May be repeated.",
+      valueName: "path"), completion: .directory)
+  var source: [PathArgument] = []
+
   @OptionGroup var threads: ThreadOption
 
   func execute() throws -> ExitStatus {
@@ -50,6 +61,14 @@ struct ServeCommand: RunnableCommand {
       throw Failure(
         .usage, "serve speaks with a program, not with a person",
         hint: "it is started by: treering push, or as a forced command; see treering-replication(7)")
+    }
+    if !source.isEmpty {
+      guard repository == nil, !appendOnly, !readOnly, minimumFree == nil else {
+        throw Failure(.usage, "--source goes with no option for a repository")
+      }
+      return try SourceSending(
+        sources: source.map(\.bytes), threads: threads.count, timeoutSeconds: Double(timeout)
+      ).run()
     }
     var options = ServeOptions(program: "treering \(Treering.version)")
     options.repository = repository?.bytes

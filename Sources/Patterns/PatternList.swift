@@ -13,6 +13,9 @@ public struct PatternList: Sendable {
 
   public init() {}
 
+  /// The lines that make the same list.
+  public var lines: [[UInt8]] { patterns.map(\.text) }
+
   /// True if no pattern can match anything.
   public var isEmpty: Bool { rules.isEmpty }
 

@@ -37,6 +37,9 @@ public enum CurrentProcess {
     return signal == 0 ? nil : signal
   }
 
+  /// Sends SIGTERM to this process; `kill(2)`.
+  public static func terminate() { _ = kill(getpid(), SIGTERM) }
+
   /// The value of an environment variable.
   public static func environment(_ name: String) -> [UInt8]? {
     getenv(name).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }

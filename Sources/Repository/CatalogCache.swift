@@ -8,6 +8,8 @@ public import Posix
 public struct CatalogCache {
   public let repository: Repository
   private static let pieceBytes: UInt64 = 1 << 20
+  /// A twentieth of the file system stays free, but not more than this.
+  private static let largestReserve: UInt64 = 1 << 30
 
   /// Opens the cache. Makes it if it is missing, and anew if it cannot be used.
   public init(at path: [UInt8], time: Timestamp) throws(Failure) {
@@ -67,8 +69,8 @@ public struct CatalogCache {
 
   /// Brings the cache up to date for the next snapshot of some places, such as `localhost/home`.
   ///
-  /// `isThere` is true for a cached snapshot that the remote has. `open` opens a catalog of the remote. A catalog that the remote does not have serves only the search for files that
-  /// were read before.
+  /// `isThere` is true for a cached snapshot that the remote has. `open` opens a catalog of the remote. A catalog that
+  /// the remote does not have serves only the search for files that were read before.
   public func update(
     from remote: SnapshotList, for places: [TreePath], isThere: (Snapshot) -> Bool,
     open: (SnapshotName) throws -> any CatalogSource
@@ -100,6 +102,10 @@ public struct CatalogCache {
   private func add(_ name: SnapshotName, from source: any CatalogSource) throws {
     let pending = try repository.pending
     let catalogs = try repository.catalogs
+    // A remote that lies about the size must not fill the disk.
+    let free = try pending.descriptor.fileSystem()
+    let reserve = min((free.bytesUsed &+ free.bytesAvailable) / 20, Self.largestReserve)
+    guard !free.lacks(bytes: source.byteCount, inodes: 2, reserve: reserve) else { throw Errno.noSpace }
     let file = try repository.openFile(name.catalogName, in: pending, flags: [.readWrite, .truncate])
     var position: UInt64 = 0
     while position < source.byteCount {
@@ -143,11 +149,58 @@ public struct CatalogCache {
     }
   }
 
-  private func discard(_ name: SnapshotName) throws {
-    let catalogs = try repository.catalogs
+  /// Removes the caches beside this one that were used least recently, so that all together take at most so many bytes.
+  ///
+  /// The directory must have no other repositories than caches that can be lost.
+  public func removeOthers(beyond byteCount: UInt64) throws {
+    let (parent, own) = splitLast(of: repository.path)
+    let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+    let lockName = Repository.lockName
+    var others: [(name: [UInt8], used: Timestamp, byteCount: UInt64)] = []
+    for name in try above.names() where name != own && Self.isName(name) {
+      // Each use writes to the lock's file.
+      let control = try? above.directory(path: [name, Repository.controlName])
+      let used = try? control?.descriptor.status(of: lockName.span).modified
+      let root = try? above.directory(name.span)
+      others.append((name, used ?? Timestamp(seconds: 0, nanoseconds: 0), Self.byteCount(of: root)))
+    }
+    others.sort { $0.used > $1.used }
+    var total = Self.byteCount(of: repository.root)
+    for other in others {
+      let (sum, overflow) = total.addingReportingOverflow(other.byteCount)
+      total = overflow ? .max : sum
+      guard total > byteCount, let cache = try? Repository.open(parent + [slash] + other.name),
+        let lock = try? cache.lock(command: "remove", at: Clock.now())
+      else { continue }
+      try withExtendedLifetime(lock) { try repository.retirement.discard(other.name, of: above) }
+    }
+  }
+
+  /// The bytes of the files in a cache: catalogs, and copies of files that a killed process left.
+  private static func byteCount(of directory: Directory?) -> UInt64 {
+    guard let directory, let names = try? directory.names() else { return 0 }
+    return names.reduce(0) { total, name in
+      let status = try? directory.descriptor.status(of: name.span)
+      guard status?.kind == .directory else { return total &+ (status?.size ?? 0) }
+      return total &+ byteCount(of: try? directory.directory(name.span))
+    }
+  }
+
+  /// True for the name of a cache: 32 hexadecimal digits.
+  private static func isName(_ name: [UInt8]) -> Bool {
+    name.count == 32 && name.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+  }
+
+  private func discard(_ name: SnapshotName) throws { try repository.forget(name) }
+}
+
+extension Repository {
+  /// Removes a snapshot whose catalog alone is of use.
+  func forget(_ name: SnapshotName) throws {
+    let catalogs = try self.catalogs
     do { try catalogs.descriptor.unlink(name.catalogName.span) } catch {
       guard error == .noSuchEntry else { throw error }
     }
-    if try repository.hasTree(of: name) { try repository.retirement.discard(name.bytes, of: repository.root) }
+    if try hasTree(of: name) { try retirement.discard(name.bytes, of: root) }
   }
 }

@@ -1,6 +1,7 @@
 internal import Catalog
 internal import Model
 public import Posix
+internal import Synchronization
 
 extension Repository {
   /// `.treering/fetched`, into which sources of other hosts are fetched before a snapshot takes them in.
@@ -23,9 +24,13 @@ public struct FetchDirectory {
     public static let interrupted = Array("interrupted".utf8)
   }
 
+  static func name(of source: [UInt8]) -> [UInt8] {
+    Array(SHA256().digest(of: source).description.utf8.prefix(32))
+  }
+
   /// Opens the place of a source, or makes it. Its name is the same in every run.
   public func place(of source: [UInt8]) throws(Failure) -> Place {
-    let name = Array(SHA256().digest(of: source).description.utf8.prefix(32))
+    let name = Self.name(of: source)
     do {
       try repository.makeDirectory(Self.name, in: repository.control)
       let all = try repository.control.directory(Self.name.span)
@@ -61,14 +66,14 @@ public struct FetchDirectory {
 
   /// Moves all to the trash but the interrupted trees of these sources. A tree that cannot be moved is noted.
   public func discard(but sources: [[UInt8]]) {
+    discardReceivers(but: sources)
     do {
       let all: Directory
       do throws(Errno) { all = try repository.control.directory(Self.name.span) } catch {
         if error == .noSuchEntry { return }
         throw error
       }
-      let hasher = SHA256()
-      let kept = Set(sources.map { Array(hasher.digest(of: $0).description.utf8.prefix(32)) })
+      let kept = Set(sources.map(Self.name(of:)))
       for name in try all.names() {
         let place = kept.contains(name) ? try all.directory(name.span) : nil
         let hasInterrupted = try place?.descriptor.statusIfPresent(of: Place.interrupted.span) != nil

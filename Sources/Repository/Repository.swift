@@ -18,6 +18,11 @@ public final class Repository: Sendable {
   let hasLostWrites = Atomic<Bool>(false)
   /// The inode of a spare that no process reads.
   let unreadSpare = Mutex<UInt64?>(nil)
+  /// The tree of another repository that stands for that of a snapshot of this one.
+  let shownTree = Mutex<ShownTree?>(nil)
+  /// For a repository inside another, whose own guards judge what arrives here: the only path that its snapshots have.
+  let innerPath = Mutex<TreePath?>(nil)
+  public var onlyPath: TreePath? { innerPath.withLock { $0 } }
   /// Failures of housekeeping: deletions, and leftovers of interrupted runs. They never end a run.
   public let problems: HousekeepingProblems
 

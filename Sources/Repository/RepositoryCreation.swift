@@ -1,5 +1,6 @@
 public import Model
 internal import Posix
+internal import Synchronization
 
 extension Repository {
   /// Creates a repository in a new or an empty directory.
@@ -24,6 +25,24 @@ extension Repository {
       throw failure
     } catch { throw Failure(.failed, "cannot make the repository \(displayName(path)): \(error)", path: path) }
     return try open(path)
+  }
+
+  /// Opens a repository inside the control directory of another, or creates it in the empty directory.
+  ///
+  /// Its snapshots have `onlyPath` alone.
+  static func openInner(
+    _ path: [UInt8], for onlyPath: TreePath, at time: Timestamp, owner: ControlOwner
+  ) throws -> Repository {
+    let root = Directory(try Descriptor.open(path: path, [.read, .directory]))
+    if try !isRepository(root) {
+      try makeControlDirectory(in: root, at: time)
+      let control = try root.directory(path: [controlName])
+      for name in try control.names() { try owner.give(try control.descriptor.openToRead(name.span)) }
+      try owner.give(control.descriptor)
+    }
+    let repository = try open(path)
+    repository.innerPath.withLock { $0 = onlyPath }
+    return repository
   }
 
   /// Opens the directory, or makes it if it is missing. Refuses a place inside a repository.

@@ -1,6 +1,7 @@
 public import Catalog
 public import Model
 public import Posix
+internal import Synchronization
 
 /// A published snapshot: its dated directory and its catalog both exist.
 public struct Snapshot: Sendable {
@@ -154,7 +155,10 @@ extension Repository {
 
   /// Opens a snapshot's tree.
   public func openTree(of name: SnapshotName) throws(Failure) -> Directory {
-    do { return try root.directory(name.bytes.span) } catch {
+    do {
+      if let shown = shownTree.withLock({ $0 }), shown.name == name { return try shown.directory.reopened() }
+      return try root.directory(name.bytes.span)
+    } catch {
       throw Failure(
         error.leavesDataUnknown ? .failed : .damaged, "cannot open the snapshot \(displayName(path))/\(name): \(error)")
     }

@@ -67,7 +67,7 @@ extension Configuration {
     [[source]]
     path = "/etc"
 
-    # A directory on another machine, which needs only sshd and rsync: user@host, or ssh://user@host:port.
+    # A directory on another machine, which needs only sshd, and treering or rsync: user@host, or ssh://user@host:port.
     # [[source]]
     # host = "root@web01"
     # path = "/etc"
@@ -77,6 +77,10 @@ extension Configuration {
     # ssh = "ssh -i /root/.ssh/backup"
     # rsync on the host, with the words before it; ["sudo", "rsync"] for a user who may read only with sudo.
     # rsync = ["rsync"]
+    # "treering", "rsync", or "auto" for treering where the host has it. treering is faster, and needs to be installed there.
+    # fetch = "auto"
+    # treering on the host, with the words before it.
+    # treering = ["treering"]
     # The place of the host, for audit; a copy elsewhere is at another one.
     # location = "Berlin"
 

@@ -16,6 +16,16 @@ extension Configuration.Source {
     public var rsync = ["rsync"]
     /// The place of the host in the owner's words.
     public var location: String?
+    /// The program by which the source comes.
+    public enum Fetch: String, Sendable, CaseIterable {
+      /// treering, if the host has it, else rsync(1).
+      case automatic = "auto"
+      case rsync, treering
+    }
+
+    public var fetch = Fetch.automatic
+    /// treering on the host, with the words before it.
+    public var treering = ["treering"]
 
     public init() {}
   }
@@ -37,7 +47,7 @@ extension Configuration.Source {
 }
 
 extension Configuration.Source.Host {
-  static let keys = ["host", "ssh", "label", "rsync", "location"]
+  static let keys = ["host", "ssh", "label", "rsync", "location", "fetch", "treering"]
   /// The keys of rules that rsync(1) does not have.
   private static let localKeys = ["exclude_caches", "exclude_if_present", "exclude_nodump", "freeze"]
 
@@ -72,12 +82,18 @@ extension Configuration.Source.Host {
       }
     }
     location = table.words(for: "location")
-    rsync =
-      table.value(for: "rsync", expecting: "an array of words, such as [\"sudo\", \"rsync\"]") { found in
-        TableReader.strings(in: found).flatMap { words in
-          words.isEmpty || words.contains { $0.isEmpty || $0.utf8.contains { $0 < 0x20 } } ? nil : words
-        }
-      } ?? rsync
+    rsync = Self.command("rsync", of: table) ?? rsync
+    treering = Self.command("treering", of: table) ?? treering
+    fetch = table.choice(for: "fetch", words: Fetch.allCases.map(\.rawValue)).flatMap(Fetch.init) ?? fetch
+  }
+
+  /// The words of a program on the host.
+  private static func command(_ name: String, of table: TableReader) -> [String]? {
+    table.value(for: name, expecting: "an array of words, such as [\"sudo\", \"\(name)\"]") { found in
+      TableReader.strings(in: found).flatMap { words in
+        words.isEmpty || words.contains { $0.isEmpty || $0.utf8.contains { $0 < 0x20 } } ? nil : words
+      }
+    }
   }
 
   /// Reads `[user@]host` or `ssh://[user@]host[:port]`.

@@ -57,7 +57,7 @@ struct BackupHostTests {
 
   @Test("servers push with keys that only add; a run of root rotates, and a server comes back onto an empty disk")
   func pushed() throws {
-    let nas = try SSHServer()
+    let nas = try SSHServer(in: Namespaces())
     let users = try SSHServer.ordinaryUsers()
     try #require(users.count == 2)
     var tables = ""
@@ -118,7 +118,8 @@ struct BackupHostTests {
     var servers: [SSHServer] = []
     var tables = "[hosts]\nat_once = 2\n[retention]\nkeep_last = 5\n[objectives]\nrpo = \"26h\"\n"
     for name in names {
-      let (server, tree) = (try SSHServer(), try makeServer(name))
+      // Each server has a network namespace of its own.
+      let (server, tree) = (try SSHServer(in: Namespaces()), try makeServer(name))
       let key = try server.makeKey(ByteString(name))
       try server.authorize(key, for: "root", options: "restrict,command=\"rrsync -ro /\"")
       #expect(try server.run("id", as: "root", key: key).status != 0)
@@ -127,7 +128,7 @@ struct BackupHostTests {
         name = "\(name)"
         path = "\(place.root)/\(name)"
         [[repository.source]]
-        host = "root@127.0.0.1"
+        host = "root@\(server.address)"
         label = "\(name)"
         path = "\(tree.root)"
         ssh = "\(server.sshCommand(key))"
@@ -144,6 +145,11 @@ struct BackupHostTests {
       #expect(try differences(tree, place.root / ByteString(name) / "latest" / ByteString(name) / tree) == [])
     }
     try place.write("of-web03/etc/new", "new")
+    // A key that sends with treering can read one directory, and nothing else.
+    let key = try servers[3].makeKey("treering")
+    let command = "XDG_CACHE_HOME=\(place.root)/cache-db01 treering serve --source '\(place.root)/of-db01/etc'"
+    try servers[3].authorize(key, for: "root", options: "restrict,command=\"\(command)\"")
+    try place.write("nas.toml", tables.replacing("key-db01", with: "key-treering"))
     servers[1].stop()
     let run = try treering(["run", "--now"], status: 3)
     #expect(run.errorText.contains("web02: ") && !run.errorText.contains("web01: "), "\(run.errorText)")

@@ -8,8 +8,11 @@ final class FetchWorld {
   let host: Tree
   let server: SSHServer
   private let files: Tree
+  /// The key `fetch` of the tables.
+  let program: String
 
-  init(_ purpose: String = "fetch") throws {
+  init(_ purpose: String = "fetch", by program: String = "rsync") throws {
+    self.program = program
     world = try World(purpose)
     server = try SSHServer()
     files = Tree(world.directory.path)
@@ -26,10 +29,15 @@ final class FetchWorld {
     label = "\(label)"
     path = '''\(path ?? self.host.root)'''
     ssh = "\(server.sshCommand)"
+    fetch = "\(program)"
+    treering = ["env", "XDG_CACHE_HOME=\(cache)", "treering"]
     \(keys)
 
     """
   }
+
+  /// The cache of the host's treering.
+  var cache: ByteString { files.root / "host-cache" }
 
   /// The table of the source of this machine.
   var ownTable: String { "[[source]]\npath = \"\(world.source.root)\"\n" }

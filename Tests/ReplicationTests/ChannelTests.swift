@@ -60,6 +60,29 @@ struct ChannelTests {
     #expect(seconds > 2.7 && seconds < hangSeconds, "\(seconds)")
   }
 
+  @Test("a connection with a limit ends in time, though the other process shows progress for ever")
+  func endlessProgress() throws {
+    for readsWhileSending in [false, true] {
+      let (near, far) = MemoryTransport.pair()
+      let channel = Channel(
+        over: near, to: .client, timeoutSeconds: 100, readsWhileSending: readsWhileSending, longestSeconds: 1)
+      let isOver = Atomic(false)
+      let talker = try BackgroundThread {
+        var number: UInt64 = 0
+        while !isOver.load(ordering: .relaxed), number < 4000 {
+          number += 1
+          far.writeAll(alive(number))
+          CurrentProcess.sleep(milliseconds: 20)
+        }
+      }
+      let (error, seconds) = failure { if readsWhileSending { try fill(channel) } else { _ = try channel.receive() } }
+      isOver.store(true, ordering: .relaxed)
+      talker.join()
+      #expect(error?.message.contains("is not done in the time that it has") == true, "\(error as Any)")
+      #expect(seconds < 60, "\(seconds)")
+    }
+  }
+
   @Test("after a send that failed no other waits")
   func failsAtOnce() {
     let (near, _) = MemoryTransport.pair()

@@ -17,10 +17,10 @@ final class ScriptedClient {
   var clientID: [UInt8]
   var candidates: [Digest]
 
-  init(_ world: World, timeoutSeconds: Double = 5, isReadOnly: Bool = false) {
+  init(_ world: World, timeoutSeconds: Double = 5, isReadOnly: Bool = false, of server: Server? = nil) {
     self.world = world
-    server = Server(world.serveOptions(timeoutSeconds: timeoutSeconds, isReadOnly: isReadOnly))
-    channel = Channel(over: server.client, to: .server, timeoutSeconds: 20, readsWhileSending: true)
+    self.server = server ?? Server(world.serveOptions(timeoutSeconds: timeoutSeconds, isReadOnly: isReadOnly))
+    channel = Channel(over: self.server.client, to: .server, timeoutSeconds: 20, readsWhileSending: true)
     stream = OutgoingStream(over: channel)
     summary = world.newer.summary
     name = world.newer.name.bytes

@@ -144,11 +144,15 @@ final class Server: @unchecked Sendable {
   /// What the server has said.
   var recording: [UInt8] { server.recording }
 
-  init(_ options: ServeOptions) {
+  convenience init(_ options: ServeOptions) {
+    self.init { try serve(options, over: $0, onReceived: { _, _ in }) }
+  }
+
+  init(session: @escaping @Sendable (MemoryTransport) throws -> Void) {
     (client, server) = MemoryTransport.pair()
     thread = try! BackgroundThread { [self] in
       var failure: (any Error)?
-      do { try serve(options, over: server, onReceived: { _, _ in }) } catch { failure = error }
+      do { try session(server) } catch { failure = error }
       outcome.withLock { $0 = (true, failure) }
       server.close()
       server.stopReading()

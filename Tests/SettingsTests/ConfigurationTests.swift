@@ -126,7 +126,8 @@ struct ConfigurationTests {
     let read = try Configuration(
       text: """
         source = [ { host = "web01", path = "/" },
-          { host = "ssh://ann@[::1]:2222", path = "/srv/www", label = "www", ssh = "ssh -i key", rsync = ["sudo", "rsync"] } ]
+          { host = "ssh://ann@[::1]:2222", path = "/srv/www", label = "www", ssh = "ssh -i key", rsync = ["sudo", "rsync"], \
+            fetch = "treering", treering = ["sudo", "treering"] } ]
         """)
     #expect(read.sources.map(\.title) == ["web01:/", "www:/srv/www"])
     #expect(read.sources.map { String(decoding: $0.subject, as: UTF8.self) } == ["web01", "www/srv/www"])
@@ -135,6 +136,7 @@ struct ConfigurationTests {
     #expect(read.sources[0].host == host)
     (host.text, host.user, host.name, host.port) = ("ssh://ann@[::1]:2222", Array("ann".utf8), Array("::1".utf8), 2222)
     (host.label, host.ssh, host.rsync) = (try #require(Name("www".utf8)), "ssh -i key", ["sudo", "rsync"])
+    (host.fetch, host.treering) = (.treering, ["sudo", "treering"])
     #expect(read.sources[1].host == host)
   }
 
@@ -423,6 +425,7 @@ struct ConfigurationTests {
       "http", "contains", "fresh",
       "fresh_within", "rto", "base", "limits", "healthchecks", "memory", "processes", "time",
       "order", "keys", "contacts", "dependencies", "notes", "not_backed_up", "to", "rsync",
+      "fetch", "treering",
     ]
     // They are in the example of treering-backup-host(7).
     let ofSeveral = ["at_once", "max_load", "stagger"]

@@ -65,14 +65,19 @@ struct FetchCommand {
 
   /// The program for the connection. rsync(1) adds the user, the host and the command.
   private func remoteShell() throws(RemoteAddressError) -> [[UInt8]] {
-    var words = try RemoteAddress.words(of: host.ssh)
-    if let port = host.port { words += [Array("-p".utf8), Array("\(port)".utf8)] }
-    if splitLast(of: words[0]).name.elementsEqual("ssh".utf8) { words += Self.sshOptions.map { Array($0.utf8) } }
     // rsync(1) splits the command at blanks outside quotes. A doubled quote is a quote.
     let quote = UInt8(ascii: "'")
-    return words.map { word in
+    return try Self.connection(to: host).map { word in
       [quote] + word.flatMap { $0 == quote ? [quote, quote] : [$0] } + [quote]
     }
+  }
+
+  /// The program for the connection to a host, without the user, the host and the command.
+  static func connection(to host: Configuration.Source.Host) throws(RemoteAddressError) -> [[UInt8]] {
+    var words = try RemoteAddress.words(of: host.ssh)
+    if let port = host.port { words += [Array("-p".utf8), Array("\(port)".utf8)] }
+    if splitLast(of: words[0]).name.elementsEqual("ssh".utf8) { words += sshOptions.map { Array($0.utf8) } }
+    return words
   }
 
   /// The host and the path. A backslash takes the special meaning from a character of a pattern.

@@ -29,6 +29,9 @@ struct FetchEnd {
   /// The entries that were removed on the host in the meantime.
   private(set) var vanished: [Warning] = []
 
+  /// The reason and the hint.
+  var sentence: String { reason + (hint.map { "; \($0)" } ?? "") }
+
   /// The number of entries that are named.
   private static let mostNamed = 1000
 

@@ -49,16 +49,20 @@ struct HostFetches {
     CurrentProcess.notifyServiceManager("STATUS=fetching from hosts")
     let list = try repository.snapshots()
     let rsync = Result { () throws(Failure) in try RsyncProgram.find(for: repository) }
-    let comparesContents = options.changeDetection == .content
-    let threads = options.threads
+    let settings = FetchSettings(
+      changeDetection: options.changeDetection, threads: options.threads, minimumFree: file.settings.minimumFree,
+      acceptsChanges: options.guardLimits.acceptsChanges)
     let waiting = Mutex(hosts.reversed().map(\.self))
     let ends = Mutex<[End]>([])
     let work: @Sendable () -> Void = {
       while let sources = waiting.withLock({ $0.popLast() }) {
+        // A host that has no treering is asked once. The keys are the commands by which it was asked.
+        var lacking: [[String]: String] = [:]
         for source in sources {
-          let fetch = HostFetch(
-            source: source, repository: repository, list: list, comparesContents: comparesContents, threads: threads)
-          let end = fetch.run(with: rsync, rules: { () throws(Failure) in try rules(of: source) })
+          let fetch = HostFetch(source: source, file: file, repository: repository, list: list, settings: settings)
+          let end =
+            fetch.receive(unless: &lacking)
+            ?? fetch.run(with: rsync, rules: { () throws(Failure) in try rules(of: source) })
           ends.withLock { $0.append(end) }
         }
       }
@@ -94,6 +98,7 @@ struct HostFetches {
 
   /// The rules of a source for rsync(1).
   func rules(of source: Configuration.Source) throws(Failure) -> [[UInt8]] {
+    if source.host?.fetch == .treering { return [] }
     do { return try file.excludes(of: source).patterns.rsyncRules() } catch let error as UntranslatablePattern {
       throw Failure(
         .usage, "\(error.pattern.origin): rsync(1) has no rule for the pattern \"\(displayName(error.pattern.text))\"",
@@ -105,13 +110,48 @@ struct HostFetches {
 /// The fetch of one source.
 private struct HostFetch {
   let source: Configuration.Source
+  let file: ConfigurationFile
   let repository: Repository
   let list: SnapshotList
-  let comparesContents: Bool
-  let threads: ThreadCount
+  let settings: FetchSettings
   private let start = Clock.monotonic()
 
   private var subject: [UInt8] { source.subject }
+
+  /// Fetches the source by treering's own protocol. `nil` if rsync(1) is to fetch it.
+  ///
+  /// `lacking` has the reasons for which no treering answers, by the command.
+  func receive(unless lacking: inout [[String]: String]) -> HostFetches.End? {
+    guard let host = source.host, host.fetch != .rsync else { return nil }
+    func lacks(because reason: String) -> HostFetches.End? {
+      host.fetch == .automatic ? nil : ended(withoutTree: reason, isAbsent: false)
+    }
+    let command = [host.ssh] + host.treering
+    if let reason = lacking[command] { return lacks(because: reason) }
+    do {
+      let place = try repository.fetches.place(of: subject)
+      try repository.fetches.discard(FetchDirectory.Place.tree, of: place)
+      let fetch = TreeringFetch(
+        source: source, host: host, repository: repository, base: try base()?.name,
+        excludes: try file.excludes(of: source), settings: settings)
+      switch try fetch.run(into: place) {
+      case .fetched(let tree):
+        try repository.fetches.discard(FetchDirectory.Place.interrupted, of: place)
+        return HostFetches.End(source: source, start: start, state: .fetched(tree))
+      case .kept(let kept):
+        try repository.fetches.discard(FetchDirectory.Place.interrupted, of: place)
+        return HostFetches.End(source: source, start: start, state: .kept(kept))
+      case .absent(let reason): return ended(withoutTree: reason, isAbsent: true)
+      case .unreachable(let end): return ended(withoutTree: end.sentence, isAbsent: end.result == .absent)
+      case .unanswered(let reason):
+        lacking[command] = reason
+        return lacks(because: reason)
+      }
+    } catch {
+      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      return ended(withoutTree: failure.description, isAbsent: false)
+    }
+  }
 
   func run(with rsync: Result<RsyncProgram, Failure>, rules: () throws(Failure) -> [[UInt8]]) -> HostFetches.End {
     do {
@@ -119,7 +159,7 @@ private struct HostFetch {
       let place = try repository.fetches.place(of: subject)
       try repository.fetches.discard(FetchDirectory.Place.tree, of: place)
       var command = FetchCommand(source: source, host: host, rsync: try rsync.get(), rules: try rules())
-      command.comparesContents = comparesContents
+      command.comparesContents = settings.changeDetection == .content
       var lacks: [Warning] = []
       if let reason = command.rsync.unconfined {
         command.linksFiles = false
@@ -238,7 +278,7 @@ private struct HostFetch {
     let hasTree = try place.directory.descriptor.statusIfPresent(of: tree.span)?.kind == .directory
     switch end.result {
     case .fetched where hasTree:
-      let fetched = try FetchedTree(at: place, warnings: lacks + end.warnings, threads: threads)
+      let fetched = try FetchedTree(at: place, warnings: lacks + end.warnings, threads: settings.threads)
       try repository.fetches.discard(interrupted, of: place)
       return HostFetches.End(source: source, start: start, state: .fetched(fetched), warnings: end.vanished)
     case .fetched:
@@ -250,7 +290,7 @@ private struct HostFetch {
     default:
       if hasTree { repository.fetches.keepInterrupted(place) }
     }
-    return ended(withoutTree: end.reason + (end.hint.map { "; \($0)" } ?? ""), isAbsent: end.result == .absent)
+    return ended(withoutTree: end.sentence, isAbsent: end.result == .absent)
   }
 
   private func ended(withoutTree reason: String, isAbsent: Bool) -> HostFetches.End {

@@ -12,8 +12,10 @@ enum CacheDirectory {
     return home + Array("/.cache".utf8)
   }
 
-  /// The path of the cache of a remote, named by the digest of its recorded address.
-  static func path(for address: [UInt8]) -> [UInt8]? {
-    base.map { $0 + Array("/treering/".utf8) + Array(SHA256().digest(of: address).description.utf8.prefix(32)) }
+  /// The path of the cache of a remote, named by the digest of its recorded address. `directory` holds caches of another
+  /// kind.
+  static func path(for address: [UInt8], in directory: String? = nil) -> [UInt8]? {
+    let above = Array("/treering/\(directory.map { "\($0)/" } ?? "")".utf8)
+    return base.map { $0 + above + Array(SHA256().digest(of: address).description.utf8.prefix(32)) }
   }
 }

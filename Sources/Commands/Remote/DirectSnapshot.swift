@@ -113,14 +113,7 @@ struct DirectSnapshot {
     let places = options.places.map(\.place)
     switch remote {
     case .server(let connection):
-      let server = RemoteRepository(over: connection)
-      let list = try server.snapshots()
-      let digests = Dictionary(
-        list.snapshots.map { ($0.name, $0.summary.root.digest) }, uniquingKeysWith: { first, _ in first })
-      try cache.update(from: list, for: places, isThere: { digests[$0.name] == $0.summary.root.digest }) {
-        try server.catalogSource(of: $0)
-      }
-      return RemoteSnapshots(list)
+      return RemoteSnapshots(try cache.update(from: RemoteRepository(over: connection), for: places))
     case .restic(let restic):
       // restic's trees have no digests of whole files, so a lost cache costs a reading of all files.
       let there = try PushedSnapshots(in: restic)
@@ -202,6 +195,19 @@ struct DirectSnapshot {
       if common.verbose { for note in result.notes { Console.note(note) } }
     }
     return push.map { Transfer(bytesSent: $0.bytesWritten, bytesReceived: 0) }
+  }
+}
+
+extension CatalogCache {
+  /// Brings the cache up to date with a server's repository, and returns its snapshots.
+  func update(from server: RemoteRepository, for places: [TreePath]) throws -> SnapshotList {
+    let list = try server.snapshots()
+    let digests = Dictionary(
+      list.snapshots.map { ($0.name, $0.summary.root.digest) }, uniquingKeysWith: { first, _ in first })
+    try update(from: list, for: places, isThere: { digests[$0.name] == $0.summary.root.digest }) {
+      try server.catalogSource(of: $0)
+    }
+    return list
   }
 }
 

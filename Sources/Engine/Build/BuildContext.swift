@@ -57,6 +57,11 @@ final class BuildTools {
 }
 
 extension StorageFlags {
+  /// The flags of values that a stored inode lacks.
+  static let lacks: StorageFlags = [
+    .notStored, .ownerNotStored, .attributesNotStored, .timeNotStored, .modeNotStored, .refusedToRoot,
+  ]
+
   /// True if root may store the values that an ordinary user could not.
   func isWorthRetrying(asRoot isRoot: Bool) -> Bool { isRoot && isCatalogOnly && !contains(.refusedToRoot) }
 

@@ -213,6 +213,13 @@ extension FileRow {
     hints.sourceInode == status.inode && hints.changed == status.changed && metadata.modified == status.modified
   }
 
+  /// True if a stored inode is that of the row, as far as its status shows. `inode` is its number, if the row's is wrong.
+  func isStored(as status: FileStatus, inode: UInt64? = nil) -> Bool {
+    (inode ?? hints.storedInode) == status.inode && kind == status.kind && size == status.recordedSize
+      && !hints.flags.contains(.notStored)
+      && (metadata == status.metadata || !hints.flags.isDisjoint(with: .lacks))
+  }
+
   /// True if only the content can show that the file is another.
   func mayHaveContent(of status: FileStatus) -> Bool {
     size == status.recordedSize && metadata.modified == status.modified

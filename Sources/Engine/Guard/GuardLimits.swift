@@ -6,6 +6,8 @@ public struct GuardLimits: Sendable {
   public var changed: Double
   /// True if the operator accepts the changes: no guard stops the run.
   public var acceptsChanges: Bool
+  /// True if another machine counts the changes: only a missing file system stops the run.
+  public var leavesCounts = false
 
   public init(gone: Double = 0.5, changed: Double = 0.5, acceptsChanges: Bool = false) {
     (self.gone, self.changed, self.acceptsChanges) = (gone, changed, acceptsChanges)

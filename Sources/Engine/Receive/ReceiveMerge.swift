@@ -99,6 +99,13 @@ struct ReceiveMerge {
     else { return nil }
     let name = base!.bytes.span.extracting(before.name)
     hints.storedInode = inodes.of(row: before, named: base!.bytes[before.name])
+    if work.onlyPath != nil {
+      // The tree is that of another repository, whose repairs and losses the catalog here does not know.
+      if node.build.tree?.inodeNumbersAreValid == true { hints.storedInode = before.hints.storedInode }
+      guard let status = try? baseTree.descriptor.status(of: name),
+        before.isStored(as: status, inode: hints.storedInode)
+      else { return nil }
+    }
     hints = Self.hints(of: row, inode: hints.storedInode, flags: hints.flags.subtracting([.racy, .changedWhileRead]))
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
@@ -164,6 +171,7 @@ struct ReceiveMerge {
       let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
       !found.row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot),
+      work.onlyPath == nil || !found.tree.inodeNumbersAreValid || found.row.hints.storedInode == inode,
       try !work.isFile(at: path, row: found.row, of: found.record, linkGroup: row.linkGroup, with: worker),
       work.claim(inode: inode)
     else { return nil }
@@ -277,8 +285,9 @@ struct ReceiveMerge {
   }
 
   private func reportDamage(of stored: StoredFile, row: FileRow) {
+    let name = work.context.repository.nameOfTree(stored.tree.name)
     work.context.monitor.note(
-      "\(displayName(path(of: row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
+      "\(displayName(path(of: row))): its bytes in the snapshot \(name) are damaged; sent whole")
   }
 
   /// Puts a received content in its place; after the first time, a copy of it.

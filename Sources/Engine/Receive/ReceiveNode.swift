@@ -17,6 +17,7 @@ struct ReceiveDirectory: BuiltDirectory {
     self.digest = digest
     depth = parent.map { $0.depth + 1 } ?? 0
     isMoved = basePath != nil || parent?.isMoved ?? false
+    build.showsLabel = parent?.build.showsLabel ?? false
   }
 }
 

@@ -85,7 +85,7 @@ private struct Reception {
     let snapshot = Snapshot(name: pending.name, summary: summary)
     // Rotation is held until this snapshot has been examined. It must never continue with a suspect snapshot.
     let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)
-    try repository.rotationFreeze.begin(for: arrival, at: received)
+    if repository.onlyPath == nil { try repository.rotationFreeze.begin(for: arrival, at: received) }
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
     try pending.publish(summary, with: FrameWriter(sink: pending.sink))

@@ -47,6 +47,8 @@ final class ReceiveWork: TreeWork {
   let root: Digest
   /// The tree whose entries may be linked.
   let baseTree: StoredTree?
+  /// The only path that the snapshot may have; `nil` if it may have any.
+  let onlyPath: TreePath?
   let links = HardLinks<ReceivedInode, StorageFlags>()
   /// The stored inodes that were linked under another path than the base's. None may stand for two inodes.
   private let claims = Mutex<Set<UInt64>>([])
@@ -64,6 +66,7 @@ final class ReceiveWork: TreeWork {
     entriesLeft = Mutex(sent.root.totals.entries)
     directoriesLeft = Mutex(sent.directories)
     baseTree = base
+    onlyPath = builder.context.repository.onlyPath
   }
 
   func makeWorker() throws -> ReceiveWorker {
@@ -78,7 +81,18 @@ final class ReceiveWork: TreeWork {
 
   func rootNode() throws -> ReceiveNode {
     let base = baseTree?.catalog.summary.root
-    return WalkNode(ReceiveDirectory(below: nil, digest: root, base: base, tree: baseTree))
+    let node = WalkNode(ReceiveDirectory(below: nil, digest: root, base: base, tree: baseTree))
+    node.build.showsLabel = onlyPath != nil
+    return node
+  }
+
+  /// Throws if a directory above the only path has anything but the next directory on it.
+  private func checkPath(of node: ReceiveNode, record: DirectoryRecord) throws {
+    guard let onlyPath, node.depth < onlyPath.count else { return }
+    let rows = try record.directories()
+    guard record.fileCount == 0, rows.count == 1, Array(record.bytes[rows[0].name]) == onlyPath[node.depth] else {
+      throw Failure(.refused, "the snapshot has more in it than \(displayName(onlyPath.relative))")
+    }
   }
 
   /// Throws if more entries come than were announced: one record may stand for any number of directories.
@@ -106,6 +120,7 @@ final class ReceiveWork: TreeWork {
     guard node.depth <= Self.depthLimit
     else { throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep") }
     let record = try wantedRecord(of: node, with: worker)
+    try checkPath(of: node, record: record)
     node.record = record
     node.build.isSynthetic = record.isSynthetic
     node.build.metadata = record.metadata

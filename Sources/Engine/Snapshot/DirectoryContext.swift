@@ -8,6 +8,8 @@ struct DirectoryContext {
   let node: SnapshotNode
   /// The compared directory of the base.
   let record: DirectoryRecord?
+  /// The record by which the entries are described already; `nil` if the walk describes them.
+  var described: DirectoryRecord?
   let encoder: RecordEncoder
   /// A change after this moment sets a later ctime.
   let moment: Timestamp
@@ -27,6 +29,7 @@ struct DirectoryContext {
     if let placed = node.placed {
       return work.options.changeDetection != .content && placed.isSame(row, accordingTo: status)
     }
+    if node.isKept { return row.isStored(as: status) }
     // A file that was found by its inode was searched on this very file system.
     let isProven =
       row.hasInodeAndTimes(of: status) && (isFoundByInode || node.hasSameInodes)
@@ -69,4 +72,13 @@ protocol EntryStoring {
   func store(_ entry: SourceEntry) throws -> NewEntry?
   /// Adds a stored entry to the directory's record.
   func record(_ entry: NewEntry, as name: [UInt8])
+  /// True if an entry of the base that the source does not list is in the snapshot all the same.
+  func keeps(unlisted row: FileRow) -> Bool
+  /// Called after the last file.
+  func finish() throws
+}
+
+extension EntryStoring {
+  func keeps(unlisted row: FileRow) -> Bool { false }
+  func finish() {}
 }

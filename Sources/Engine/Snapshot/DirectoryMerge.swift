@@ -49,7 +49,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
     while let pair = try merge.nextEntry() {
       let (listed, before) = pair.sides
       guard let entry = listed, let status = try statusOfFile(entry) else {
-        if before != nil, !isMoved { gone &+= 1 }
+        if let before, !isMoved, listed != nil || !storer.keeps(unlisted: before) { gone &+= 1 }
         continue
       }
       count += 1
@@ -62,6 +62,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
     }
     directory.context.progress.entries.count(count & 0xFF)
     directory.context.progress.files.count(count & 0xFF)
+    try storer.finish()
     try addDirectories()
   }
 
@@ -214,7 +215,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
       origin?.moved.count()
     }
     // The links of a fetched file were found before.
-    guard status.linkCount > 1, node.placed == nil else {
+    guard status.linkCount > 1, node.placed == nil, !node.isKept else {
       find()
       guard let stored = try storer.store(entry) else { return false }
       storer.record(stored, as: entry.name)

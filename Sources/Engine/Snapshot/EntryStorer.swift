@@ -78,13 +78,26 @@ struct EntryStorer: EntryStoring {
       if before.tree.isUnfinished { directory.count(linked, comparedWith: entry.row) }
       return linked
     }
-    let stored =
+    if node.isKept, entry.row?.isStored(as: entry.status) != true {
+      throw node.refusal(
+        at: entry.name, because: "is not what the catalog of its snapshot says; run treering verify", kind: .damaged)
+    }
+    var stored =
       entry.status.kind == .regular
       ? try FileStorer(of: directory, with: builder).store(named: entry.name, comparedWith: before)
       : try storeSpecial(entry)
+    // A kept file that can take no more links is copied.
+    if node.isKept { stored?.linkGroup = entry.row?.linkGroup }
     if stored?.hints.flags.isCatalogOnly == true { directory.context.progress.catalogOnly.count() }
     if let stored { directory.count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }
     return stored
+  }
+
+  func keeps(unlisted row: FileRow) -> Bool {
+    guard node.isKept, row.hints.flags.contains(.notStored) else { return false }
+    directory.encoder.append(row, of: directory.record!, hints: row.hints)
+    directory.context.progress.catalogOnly.count()
+    return true
   }
 
   /// Links a file that was found by its inode, if its status proves that it has not changed.

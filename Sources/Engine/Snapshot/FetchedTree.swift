@@ -9,6 +9,8 @@ public enum HostSource: Sendable {
   /// It is not fetched yet. It counts as present.
   case awaited
   case fetched(FetchedTree)
+  /// It is unchanged since the newest snapshot that has it.
+  case kept(KeptSource)
   /// It is not to be had, for a reason that follows its path in a message. See `AbsentSource`.
   case absent(reason: String, isThere: Bool)
 }
@@ -18,6 +20,9 @@ public enum HostSource: Sendable {
 /// Its unchanged files are stored inodes, so nothing may change them.
 public final class FetchedTree: Sendable {
   private let place: FetchDirectory.Place
+  private let threads: ThreadCount
+  /// The description of a tree that the host's treering sent; `nil` for any other.
+  let reception: ReceivedTree?
   /// The inodes with several names in the tree, and the number of these names.
   let linkedInodes: [UInt64: Int]
   /// The inodes of the interrupted fetch that the tree continues.
@@ -30,13 +35,18 @@ public final class FetchedTree: Sendable {
   /// The directory of a pending snapshot that has the tree, and the tree's name there.
   private let present = Mutex<(directory: Directory, name: [UInt8])?>(nil)
 
-  public init(at place: FetchDirectory.Place, warnings: [Warning], threads: ThreadCount) throws {
+  public init(
+    at place: FetchDirectory.Place, warnings: [Warning], threads: ThreadCount, reception: ReceivedTree? = nil
+  ) throws {
     self.place = place
+    self.threads = threads
+    self.reception = reception
     self.warnings = warnings
     let tree = FetchDirectory.Place.tree
     linkedInodes = try multiplyLinkedInodes(in: place.directory.directory(tree.span), threads: threads)
     let interrupted = FetchDirectory.Place.interrupted
-    let isContinued = try place.directory.descriptor.statusIfPresent(of: interrupted.span) != nil
+    let isContinued =
+      try reception == nil && place.directory.descriptor.statusIfPresent(of: interrupted.span) != nil
     continued =
       isContinued ? Set(try inodes(in: place.directory.directory(interrupted.span), threads: threads)) : []
   }
@@ -46,14 +56,21 @@ public final class FetchedTree: Sendable {
     if !continued.contains(inode) { foreign.withLock { $0.paths[inode] = $0.paths[inode] ?? path } }
   }
 
-  /// Notes an inode that the base has at the same path. Its further names here are rsync's links to the first.
+  /// Notes an inode that the base has at the same path. Its further names here are links to the first.
   func noteKnown(_ inode: UInt64) {
     if linkedInodes[inode] != nil { foreign.withLock { _ = $0.known.insert(inode) } }
   }
 
   /// The path of a file that is neither new nor the base's; `nil` if there is none.
-  var foreignPath: [UInt8]? {
-    foreign.withLock { found in found.paths.first { !found.known.contains($0.key) }?.value }
+  func foreignPath() throws -> [UInt8]? {
+    let found = foreign.withLock { $0 }
+    var paths = found.paths.filter { !found.known.contains($0.key) }
+    if let earlier = reception?.earlier, !paths.isEmpty {
+      // A file that the host moved is still one of its own.
+      let own = Set(try inodes(in: earlier, threads: threads))
+      paths = paths.filter { !own.contains($0.key) }
+    }
+    return paths.first?.value
   }
 
   func open() throws(Errno) -> Descriptor {
@@ -63,20 +80,8 @@ public final class FetchedTree: Sendable {
 
   /// Moves the tree into a pending snapshot.
   func move(into directory: Directory, as name: [UInt8]) throws(Errno) {
-    try Self.move(FetchDirectory.Place.tree, of: place.directory, to: directory, as: name)
+    try FetchDirectory.move(FetchDirectory.Place.tree, of: place.directory, to: directory, as: name)
     present.withLock { $0 = (directory, name) }
-  }
-
-  /// An ordinary user can move a directory to another parent only if the directory itself is writable.
-  private static func move(
-    _ name: [UInt8], of parent: Directory, to directory: Directory, as newName: [UInt8]
-  ) throws(Errno) {
-    let tree = try parent.descriptor.openDirectory(name.span)
-    let permissions = try tree.status().permissions
-    let isLocked = permissions & 0o200 == 0
-    if isLocked { try tree.setPermissions(permissions | 0o200) }
-    try parent.descriptor.rename(name.span, to: directory.descriptor, as: newName.span)
-    if isLocked { try tree.setPermissions(permissions) }
   }
 
   /// Moves the tree back from a snapshot that was not published, for another attempt.
@@ -86,7 +91,7 @@ public final class FetchedTree: Sendable {
       found = nil
       // Without the tree, the next attempt leaves the source out.
       let tree = FetchDirectory.Place.tree
-      try? Self.move(name, of: directory, to: place.directory, as: tree)
+      try? FetchDirectory.move(name, of: directory, to: place.directory, as: tree)
     }
   }
 }
@@ -129,26 +134,29 @@ struct PlacedStorer: EntryStoring {
     do {
       let entry = try files.entry(
         named: source.name, status: status, in: node.source!, with: directory.worker.tools.reader)
-      count(entry, status: status, comparedWith: source.row)
+      directory.countPlaced(entry, status: status, comparedWith: source.row)
       return entry
     } catch let trouble as PlacedFiles.Trouble { throw node.refusal(at: source.name, because: trouble.words) }
   }
+}
 
-  private func count(_ entry: NewEntry, status: FileStatus, comparedWith row: FileRow?) {
-    let progress = directory.context.progress
+extension DirectoryContext {
+  /// Counts an entry of a fetched tree that the base does not have as it is.
+  func countPlaced(_ entry: NewEntry, status: FileStatus, comparedWith row: FileRow?) {
+    let progress = context.progress
     if row?.hints.storedInode != entry.hints.storedInode {
       progress.copied.count()
       progress.bytesCopied.count(min(entry.size, status.blocks &* 512))
     }
     guard let row, row.kind == .regular, entry.kind == .regular else { return }
     let isSame = row.size == entry.size && row.digest == entry.digest
-    if isSame { directory.node.tally?.unchanged.count() } else { directory.node.tally?.changed.count() }
+    if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
   }
 }
 
 extension SnapshotNode {
   /// The refusal of a fetched source with an entry that cannot be described: a source is whole, or left out.
-  fileprivate func refusal(at name: [UInt8]?, because words: String, kind: Failure.Kind = .failed) -> SourceRefusal {
+  func refusal(at name: [UInt8]?, because words: String, kind: Failure.Kind = .failed) -> SourceRefusal {
     let path = name.map(sourcePath(of:)) ?? sourcePath
     return SourceRefusal(
       path: self.tally?.path ?? sourcePath, failure: Failure(kind, "\(displayName(path)) \(words)", path: path))
@@ -181,7 +189,7 @@ extension SnapshotWork {
     guard let now = try? source.descriptor.status(), now.isSameState(as: status) else {
       throw node.refusal(at: nil, because: "changed while it was read")
     }
-    if node.isSource, let path = options.fetchedTree(of: node.sourcePath)?.foreignPath {
+    if node.isSource, let path = try options.fetchedTree(of: node.sourcePath)?.foreignPath() {
       throw SourceRefusal(
         path: node.sourcePath,
         failure: Failure(.failed, "\(displayName(path)) is neither a file of the host nor a stored one", path: path))

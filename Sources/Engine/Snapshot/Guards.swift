@@ -145,7 +145,7 @@ final class Guards: Sendable {
   ///
   /// An entry that was found under a new name, in any source, is not gone.
   func checkGone() throws(SourceRefusal) {
-    guard !limits.acceptsChanges else { return }
+    guard !limits.acceptsChanges, !limits.leavesCounts else { return }
     for tally in tallies.withLock({ $0 }) {
       let isEmpty = tally.isEmpty.load(ordering: .relaxed)
       // All entries but the source's own directory, even if the catalog cannot be read.
@@ -171,7 +171,7 @@ final class Guards: Sendable {
 
   /// The sources in which most files have another content, as ransomware leaves them.
   func suspects() -> [SuspectChange] {
-    guard !limits.acceptsChanges else { return [] }
+    guard !limits.acceptsChanges, !limits.leavesCounts else { return [] }
     return tallies.withLock { $0 }.compactMap { tally in
       let changed = tally.changed.value
       let existing = changed + tally.unchanged.value

@@ -24,6 +24,8 @@ struct SnapshotDirectory: BuiltDirectory {
   var dump: DumpedTree?
   /// The files of a fetched source, which are stored in place; `nil` for every other source.
   var placed: PlacedFiles?
+  /// True in a source that is as in its base, and is walked there.
+  var isKept = false
   /// True in a dump if no other user can change the directory any more.
   var isTakenOver = false
   var identity = FileSystemIdentity.unknown
@@ -59,12 +61,12 @@ struct SnapshotDirectory: BuiltDirectory {
     guard let parent else { return }
     build.showsLabel = parent.build.showsLabel
     (isMoved, origin, isOlder, tally, dump) = (parent.isMoved, parent.origin, parent.isOlder, parent.tally, parent.dump)
-    placed = parent.placed
+    (placed, isKept) = (parent.placed, parent.isKept)
     (excludes, identity, hasSameInodes) = (parent.excludes, parent.identity, parent.hasSameInodes)
   }
 
   /// True if the content is neither copied nor searched by inode.
-  var isStaged: Bool { dump != nil || placed != nil }
+  var isStaged: Bool { dump != nil || placed != nil || isKept }
 
   /// True for a directory that the operator named.
   var isSource: Bool { plan?.isSource ?? false }

@@ -100,6 +100,11 @@ public struct SnapshotOptions: Sendable {
     if case .fetched(let tree)? = hosts[source] { tree } else { nil }
   }
 
+  /// The unchanged source of another host.
+  func keptSource(of source: [UInt8]) -> KeptSource? {
+    if case .kept(let kept)? = hosts[source] { kept } else { nil }
+  }
+
   /// The directory that a source is read from.
   func origin(of source: [UInt8]) -> [UInt8] { origins[source] ?? source }
 }

@@ -44,6 +44,10 @@ extension SnapshotWork {
       let base = tally.base?.tree
       let isDamaged = base.map { context.repository.marks.contains(.damaged, on: $0.name) } ?? false
       node.placed = PlacedFiles(base: isDamaged ? nil : base, linkedInodes: tree.linkedInodes)
+    } else if let kept = options.keptSource(of: node.sourcePath) {
+      tally.isFetched.store(true, ordering: .relaxed)
+      for warning in kept.warnings { context.warn(at: warning.path, warning.message) }
+      node.isKept = true
     } else if let dump {
       let tree = DumpedTree(of: dump, comparedWith: tally.base, in: context.repository)
       node.dump = tree
@@ -164,6 +168,8 @@ extension SnapshotWork {
       let source: Descriptor
       if node.isSource, let tree = options.fetchedTree(of: node.sourcePath) {
         source = try tree.open()
+      } else if node.isSource, let kept = options.keptSource(of: node.sourcePath) {
+        source = try kept.directory.descriptor.reopenDirectory()
       } else if let plan = node.plan, !node.parent!.isListed || options.origins[node.sourcePath] != nil {
         source = try openPlanned(node, isSource: plan.isSource)
       } else {

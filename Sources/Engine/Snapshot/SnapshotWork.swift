@@ -22,8 +22,17 @@ final class SnapshotWorker {
   let tools: BuildTools
   var listing = DirectoryListing()
   var statuses = StatusWindow()
+  /// The catalogs of received sources, by source.
+  private var receptions: [[UInt8]: CatalogReader] = [:]
 
   init(finder: StoredFinder, tools: BuildTools) { (self.finder, self.tools) = (finder, tools) }
+
+  func reader(of reception: ReceivedTree, path: [UInt8]) -> CatalogReader {
+    if let reader = receptions[path] { return reader }
+    let reader = CatalogReader(reading: reception.catalog)
+    receptions[path] = reader
+    return reader
+  }
 }
 
 /// Discards the frames of a look-ahead.
@@ -159,9 +168,14 @@ final class SnapshotWork: TreeWork {
       node.build.hints.flags.insert(.racy)
     }
     let base = try baseRecord(of: node, with: worker)
-    node.build.attributes = try directoryAttributes(of: node, record: base)
+    let described = try description(of: node, base: base, with: worker)
+    var flags: EntryFlags = described?.flags ?? (node.build.isSynthetic ? .synthetic : [])
+    if let described {
+      take(described, for: node)
+    } else {
+      node.build.attributes = try directoryAttributes(of: node, record: base)
+    }
     let encoder = worker.tools.takeEncoder()
-    var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
     let isListed = try node.isListed && list(node, with: worker)
     if node.isListed, !isListed, !node.isSkipped {
       if let dump = node.dump { throw dump.refusal(at: node.sourcePath) }
@@ -173,8 +187,8 @@ final class SnapshotWork: TreeWork {
     if isListed {
       try merge(
         DirectoryContext(
-          work: self, node: node, record: base, encoder: encoder, moment: moment, worker: worker,
-          names: worker.listing.bytes))
+          work: self, node: node, record: base, described: described, encoder: encoder, moment: moment,
+          worker: worker, names: worker.listing.bytes))
       worker.listing.trim()
     } else if !node.isListed {
       try addPlanned(to: node, record: base)
@@ -202,6 +216,7 @@ final class SnapshotWork: TreeWork {
     }
     try identify(node)
     if node.dump != nil { takeOver(node) }
+    if node.isKept { node.build.hints = PlacedFiles.hints(storedInode: 0) }
     if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
       exclude(node.sourcePath, by: rule)
       // An excluded directory that leads to another source is kept for that source alone.
@@ -226,7 +241,11 @@ final class SnapshotWork: TreeWork {
         guard let placed = node.placed
         else { return try merge(directory, atSamePath: atSamePath, by: EntryStorer(of: directory, with: builder)) }
         let tree = node.tally.flatMap { options.fetchedTree(of: $0.path) }
-        try merge(directory, atSamePath: nil, by: PlacedStorer(of: directory, in: placed, of: tree))
+        guard let tree, let record = directory.described else {
+          return try merge(directory, atSamePath: nil, by: PlacedStorer(of: directory, in: placed, of: tree))
+        }
+        let storer = try ReceivedStorer(of: directory, in: placed, of: tree, describedBy: record)
+        try merge(directory, atSamePath: nil, by: storer)
       case .sending(let snapshot):
         try merge(directory, atSamePath: atSamePath, by: CatalogStorer(of: directory, for: snapshot))
       case .catalog: try merge(directory, atSamePath: atSamePath, by: StatusStorer(of: directory))
@@ -377,6 +396,7 @@ final class SnapshotWork: TreeWork {
       } else {
         try closePlaced(node, with: worker)
       }
+      try checkAnnounced(node)
       worker.tools.giveBack(encoder)
     } else if records != nil, let encoder = node.build.encoder {
       try node.closeRecord(into: worker.tools.writer, with: worker.tools.hasher)

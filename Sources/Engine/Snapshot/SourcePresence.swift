@@ -33,7 +33,7 @@ extension SnapshotOptions {
       do throws(Errno) {
         let directory: Descriptor
         switch hosts[path] {
-        case .awaited: continue
+        case .awaited, .kept: continue
         case .absent(let reason, let isThere):
           absent.append(AbsentSource(path: path, reason: reason, isThere: isThere))
           continue

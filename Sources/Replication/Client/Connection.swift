@@ -14,6 +14,8 @@ public struct RemoteOptions: Sendable {
   public var recordedAddress: [UInt8]
   /// The longest time in seconds that the server may do nothing.
   public var timeoutSeconds: Double
+  /// The longest time in seconds that the connection may last; `nil` for any time.
+  public var longestSeconds: Double?
   /// The most bytes that are sent in a second.
   public var bytesPerSecond: UInt64?
   public var receivedBytesPerSecond: UInt64?
@@ -62,11 +64,17 @@ public final class Connection: Sendable {
   }
 
   /// Exchanges hellos with a server over an existing transport.
-  init(options: RemoteOptions, over transport: any Transport, process: ServerProcess? = nil) throws {
-    (self.options, self.process) = (options, process)
+  convenience init(options: RemoteOptions, over transport: any Transport, process: ServerProcess? = nil) throws {
     let channel = Channel(
       over: transport, to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond, receivedBytesPerSecond: options.receivedBytesPerSecond)
+    try self.init(options: options, over: channel, process: process)
+  }
+
+  /// Exchanges hellos with a server over a channel that has sent no hello.
+  init(options: RemoteOptions, over channel: Channel, process: ServerProcess? = nil) throws {
+    self.options = options
+    self.process = process
     self.channel = channel
     (version, hello) = try Self.annotatingErrors(of: options, process: process) {
       try Self.exchangeHellos(options: options, over: channel)
@@ -95,7 +103,7 @@ public final class Connection: Sendable {
     try Self.annotatingErrors(of: options, process: process, body: body)
   }
 
-  private static func annotatingErrors<R>(
+  static func annotatingErrors<R>(
     of options: RemoteOptions, process: ServerProcess?, body: () throws -> R
   ) throws(Failure) -> R {
     do { return try body() } catch {

@@ -40,6 +40,19 @@ final class ServerProcess: Sendable {
   /// Passes on the lines that have not been passed on.
   func passOnLines() { lines.removeAll().forEach(options.onLine) }
 
+  /// Ends the program, unless it ends by itself. Returns its end and its last lines; `nil` if it had to be ended.
+  func end() -> (end: ChildEnd?, lines: [[UInt8]]) {
+    try? child.closeInput()
+    let end = try? child.wait(timeoutSeconds: 2)
+    if end == nil {
+      child.terminate()
+      _ = try? child.wait(timeoutSeconds: 2)
+      child.kill()
+    }
+    reader.join()
+    return (end, lines.removeAll())
+  }
+
   /// Explains a closed connection with the program's end, if it has ended.
   func explain(_ failure: inout Failure) throws(Failure) {
     guard let end = try? child.wait(timeoutSeconds: 2) else { return }

@@ -4,8 +4,16 @@ internal import Model
 internal import Repository
 internal import Synchronization
 
+/// Takes the notes of a push, and reports on the base.
+protocol NoteMonitor: Monitor {
+  /// Sends the waiting notes. From now on the client accepts notes.
+  func open()
+  /// Reports a damaged file of the base.
+  func noteDamage(of path: TreePath, in snapshot: Snapshot)
+}
+
 /// Sends warnings and notes to the client, for its operator.
-final class ClientNoteMonitor: Monitor {
+final class ClientNoteMonitor: NoteMonitor {
   private let channel: Channel
   private let count = Atomic<Int>(0)
   /// The notes that wait until the client accepts notes; `nil` from then on.

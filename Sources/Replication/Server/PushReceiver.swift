@@ -18,13 +18,13 @@ final class PushReceiver {
 
   init(
     for request: PushRequest, over channel: Channel, into repository: Repository, options: ServeOptions,
-    minimumFree: MinimumFree?, version: ProtocolVersion
+    minimumFree: MinimumFree?, version: ProtocolVersion, notes: (any NoteMonitor)? = nil
   ) {
     self.options = options
     push = IncomingPush(
       request: request, channel: channel, repository: repository, version: version,
       space: SpaceBudget(of: repository, minimumFree: minimumFree),
-      notes: ClientNoteMonitor(over: channel, isOpen: version.hasEarlyNotes))
+      notes: notes ?? ClientNoteMonitor(over: channel, isOpen: version.hasEarlyNotes))
   }
 
   /// Returns the result for the history; `nil` if the repository had the snapshot already.
@@ -219,7 +219,7 @@ struct IncomingPush: Sendable {
   let repository: Repository
   let version: ProtocolVersion
   let space: SpaceBudget
-  let notes: ClientNoteMonitor
+  let notes: any NoteMonitor
   /// Counters of the work that takes time; the keep-alives report them.
   let progress = Progress()
 

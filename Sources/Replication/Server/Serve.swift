@@ -78,11 +78,13 @@ struct ServerSession {
   let channel: Channel
   let options: ServeOptions
   let onReceived: (Repository, ReceivedPush) -> Void
+  /// The reception of a source of a host, into a repository that is open already; `nil` for any other client.
+  var source: SourceReception?
 
   func run() throws {
     var (version, fields) = try channel.receiveHello()
     let hello = try ClientHello(from: &fields)
-    let repository = try open(options.repository ?? hello.repositoryPath)
+    let repository = try source?.begin() ?? open(options.repository ?? hello.repositoryPath)
     // System values that are read only once are read now, before the confinement.
     _ = CurrentProcess.bootID
     let minimumFree = options.minimumFree(repository)
@@ -100,7 +102,9 @@ struct ServerSession {
       channel: channel, repository: repository, isReadOnly: options.isReadOnly,
       space: SpaceBudget(of: repository, minimumFree: minimumFree))
     while let frame = try channel.receive() {
-      switch try Request(frame: frame) {
+      let request = try Request(frame: frame)
+      try source?.check(request)
+      switch request {
       case .list: try reads.list()
       case .openCatalog(let name): try reads.openCatalog(of: name)
       case .readCatalog(let name, let offset, let byteCount):
@@ -111,10 +115,14 @@ struct ServerSession {
       case .logs(let database): try logs.list(of: database)
       case .storeLog(let log): try logs.store(log)
       case .fetchLog(let log): try logs.fetch(log)
+      case .report(let report):
+        guard let source else { throw frame.isUnexpected }
+        try source.take(report)
       case .push(let request):
         try receive(
           PushReceiver(
-            for: request, over: channel, into: repository, options: options, minimumFree: minimumFree, version: version),
+            for: request, over: channel, into: repository, options: options, minimumFree: minimumFree, version: version,
+            notes: source),
           into: repository)
       }
     }

@@ -42,6 +42,9 @@ final class Channel: Sendable {
   let timeoutSeconds: Double
   /// The longest time in seconds that the other process may only send keep-alives, even if they report progress.
   private let keepAliveLimitSeconds: Double
+  /// The longest time in seconds that the connection may last, whatever comes; `nil` for any time.
+  private let longestSeconds: Double?
+  private let began = Clock.monotonic()
   /// True if a blocked send reads frames. If neither process does so, two blocked senders wait for each other for ever.
   private let readsWhileSending: Bool
   private let outbox: Mutex<Outbox>
@@ -58,11 +61,13 @@ final class Channel: Sendable {
 
   init(
     over transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
-    keepAliveLimitSeconds: Double = 86_400, bytesPerSecond: UInt64? = nil, receivedBytesPerSecond: UInt64? = nil
+    keepAliveLimitSeconds: Double = 86_400, longestSeconds: Double? = nil, bytesPerSecond: UInt64? = nil,
+    receivedBytesPerSecond: UInt64? = nil
   ) {
     (self.transport, self.peer) = (transport, peer)
     self.timeoutSeconds = timeoutSeconds + (receivedBytesPerSecond.map { Double(Wire.frameBytes) / Double($0) } ?? 0)
     (self.keepAliveLimitSeconds, self.readsWhileSending) = (keepAliveLimitSeconds, readsWhileSending)
+    self.longestSeconds = longestSeconds
     outbox = Mutex(Outbox(limiter: bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
     inbox = Mutex(Inbox(limiter: receivedBytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
   }
@@ -94,6 +99,7 @@ final class Channel: Sendable {
     if isWork { noteTransfer(at: lastWritten) }
     while done < frame.count {
       try checkForSignal()
+      try checkTime()
       let want = min(frame.count - done, limiter?.waitForTokens() ?? frame.count)
       let written: Int?
       do throws(Errno) { written = try write(frame[done..<done + want]) } catch {
@@ -160,6 +166,7 @@ final class Channel: Sendable {
     }
     var sendFailedAt: Timestamp?
     while true {
+      try checkTime()
       let (frame, isOver) = try inbox.withLock { try next(in: &$0) }
       if let frame {
         if frame.type == .failure { throw try Failure(payload: frame.payload) }
@@ -290,6 +297,11 @@ final class Channel: Sendable {
     let number = alive.number
     if number > inbox.keepAliveNumber, now - inbox.lastTransfer < keepAliveLimitSeconds { inbox.lastSignOfLife = now }
     inbox.keepAliveNumber = max(number, inbox.keepAliveNumber)
+  }
+
+  private func checkTime() throws {
+    guard let longestSeconds, Clock.monotonic() - began > longestSeconds else { return }
+    throw Failure(.remote, "the \(peer.rawValue) is not done in the time that it has", hint: "what was sent is kept")
   }
 
   private func lost(because error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }

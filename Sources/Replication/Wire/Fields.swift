@@ -34,7 +34,9 @@ struct MessageWriter {
     for name in names { text(name.bytes) }
   }
 
-  mutating func digest(_ digest: Digest) { bytes += digest.bytes }
+  mutating func digest(_ digest: Digest) { raw(digest.bytes) }
+
+  mutating func raw(_ value: some Collection<UInt8>) { bytes += value }
 
   mutating func path(_ path: TreePath) {
     count(path.count)

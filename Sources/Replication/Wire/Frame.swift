@@ -21,6 +21,7 @@ enum FrameType: UInt8, Sendable {
   case storeLog = 24
   case fetchLog = 25
   case space = 26
+  case report = 27
 
   // The server's answers.
   case snapshot = 32
@@ -36,6 +37,8 @@ enum FrameType: UInt8, Sendable {
   case room = 42
   case logNames = 43
   case held = 44
+  /// Before the hellos: the source that the server wants.
+  case source = 45
 }
 
 /// A violation of the protocol by the other process.

@@ -32,6 +32,8 @@ enum Wire {
   /// The most notes that a server sends, and that a client takes.
   static let sentNotes = 1000
   static let notes = 10_000
+  /// The most bytes of the reports about one source, with their paths.
+  static let reportBytes = 1 << 20
 
   // Parts of a snapshot.
   static let recordBytes = 256 << 20

@@ -16,6 +16,8 @@ enum Request {
   case fetchLog(LogReference)
   /// Requests the space that these snapshots hold alone and together; that of each snapshot, if none is named.
   case space([SnapshotName])
+  /// Reports trouble with the source that the server wants.
+  case report(SourceReport)
 
   init(frame: Frame) throws {
     var reader = MessageReader(payload: frame.payload)
@@ -32,6 +34,7 @@ enum Request {
     case .storeLog: self = .storeLog(try LogReference(from: &reader))
     case .fetchLog: self = .fetchLog(try LogReference(from: &reader))
     case .space: self = .space(try reader.snapshotNames(limit: Wire.measuredSnapshots))
+    case .report: self = .report(try SourceReport(from: &reader))
     default: throw frame.isUnexpected
     }
     try reader.end()
@@ -72,6 +75,9 @@ enum Request {
     case .space(let names):
       type = .space
       writer.snapshotNames(names)
+    case .report(let report):
+      type = .report
+      report.encode(to: &writer)
     }
     return Frame(type: type, payload: writer.bytes)
   }
