@@ -257,12 +257,14 @@ struct RestoreTests {
     let options: [ByteString] = [
       "restore", "latest", "--to", to.root, "--overwrite", ByteString(overwrite),
     ]
-    let result = try world.treering(options)
-    #expect(result.status == 1, "\(result.errorText)")
-    #expect(before.differences(to: try Fingerprint(outside.root)) == [])
-    // A link is never replaced by a directory.
-    #expect(result.errorText.contains("\(tree.root)/d: "), "\(result.errorText)")
+    // A link is never replaced by a directory, and nothing is restored beside it.
+    try world.expectRefusal(options, status: 4, naming: "\(tree.root)/d is a symbolic link to")
     #expect(try TreeListing(tree.root).entries["d"]?.kind == "l")
+    #expect(try tree.text("file") == "precious")
+    try tree.remove("d")
+    let result = try world.treering(options)
+    #expect(result.status == (overwrite == "never" ? 1 : 0), "\(result.errorText)")
+    #expect(before.differences(to: try Fingerprint(outside.root)) == [])
     if overwrite != "never" { #expect(try tree.text("file") == "from the snapshot") }
     // The same further up: a directory above the source.
     let first = ByteString(world.source.root.bytes.dropFirst().prefix { $0 != 0x2F })

@@ -120,7 +120,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       ServerLie("silence") { _ in CurrentProcess.sleep(milliseconds: 1500) },
       ServerLie("no magic") { try $0.send(.hello, Array(hello().dropFirst())) },
       ServerLie("another frame") { try $0.send(.end) },
-      ServerLie("newer versions") { try $0.send(.hello, Wire.magic + [6, 9, 1, 97, 0, 0]) },
+      ServerLie("newer versions") { try $0.send(.hello, Wire.magic + [7, 9, 1, 97, 0, 0]) },
       ServerLie("alive for ever at nothing") { channel in
         for _ in 0..<3_000_000 { try channel.send(.alive, [1]) }
       },
