@@ -5,16 +5,20 @@ internal import Repository
 
 // Symbolic links at the destination.
 extension RestoreWork {
-  /// True for a link in the place of a restored directory, or on the way to one, that is to be followed.
+  /// Opens the directory to which a link leads that stands in the place of a restored directory, or on the way to one.
+  /// `nil` if the link is not to be followed.
   ///
-  /// Below a restored directory, where other users may make links, it must be of root, of this user or of the owner of
-  /// the directory that it leads to.
-  func followsLink(_ link: FileStatus, at node: RestoreNode, in above: Directory) throws(Errno) -> Bool {
-    guard options.followsLinks else { return false }
-    if node.isOnlyOnPath || node.parent?.isOnlyOnPath == true { return true }
-    let (user, name) = (link.user, node.name)
-    if user == 0 || user == CurrentProcess.effectiveUser { return true }
-    return try above.descriptor.openFollowing(name.span, [.read, .directory]).status().user == user
+  /// Below a restored directory, where other users may make links and exchange them at any moment, a link of theirs must
+  /// lead to a directory of its owner, and one of root or of this user must lie where nobody else can exchange it.
+  func openLink(_ link: FileStatus, at node: RestoreNode, in above: Directory) throws(Errno) -> Directory? {
+    guard options.followsLinks else { return nil }
+    let name = node.name
+    let target = Directory(try above.descriptor.openFollowing(name.span, [.read, .directory]))
+    if node.isOnlyOnPath || node.parent?.isOnlyOnPath == true { return target }
+    let trusted = [0, CurrentProcess.effectiveUser]
+    guard trusted.contains(link.user) else { return try target.descriptor.status().user == link.user ? target : nil }
+    let holder = try above.descriptor.status()
+    return trusted.contains(holder.user) && holder.permissions & 0o022 == 0 ? target : nil
   }
 
   /// Refuses a symbolic link that leads to a restored path, or stands in the place of a restored directory.

@@ -336,7 +336,7 @@ final class RestoreWork: TreeWork {
     if existing != nil, try isOneWithAnother(name, in: node.parent!) { return false }
     if existing?.kind == .directory { return true }
     if let existing {
-      if existing.kind == .symbolicLink, try followsLink(existing, at: node, in: above) { return true }
+      if existing.kind == .symbolicLink, try openLink(existing, at: node, in: above) != nil { return true }
       let found = "is a \(existing.kind?.word ?? "thing of another kind")"
       let left = "left as it is, with nothing below it restored"
       if node.isOnlyOnPath {
@@ -376,8 +376,9 @@ final class RestoreWork: TreeWork {
   private func open(_ node: RestoreNode, in above: Directory) throws(Errno) -> Directory? {
     if node.isNew && options.isDryRun { return nil }
     let name = node.name
-    if node.status?.kind == .symbolicLink {
-      return Directory(try above.descriptor.openFollowing(name.span, [.read, .directory]))
+    if let link = node.status, link.kind == .symbolicLink {
+      guard let target = try openLink(link, at: node, in: above) else { throw .symbolicLoop }
+      return target
     }
     do throws(Errno) { return try above.directory(name.span) } catch {
       guard error == .accessDenied, let status = node.status, mayMakeWritable(status) else { throw error }
