@@ -41,7 +41,7 @@ final class Benchmark {
     if !options.jobs.isDisjoint(with: Set(16...24)) { rows += try pushJobs() }
     if !options.jobs.isDisjoint(with: Set(25...27)) { rows += try historyJobs() }
     if !options.jobs.isDisjoint(with: Set(30...37)) { rows += try resticJobs() }
-    if !options.jobs.isDisjoint(with: Set(38...40)) { rows += try hostJobs() }
+    if !options.jobs.isDisjoint(with: Set(38...41)) { rows += try hostJobs() }
     rows.sort { (Int($0.job.prefix { $0 != " " }) ?? 0) < (Int($1.job.prefix { $0 != " " }) ?? 0) }
     return Report(machine: try machine(), quick: options.quick, runs: options.runs, rows: rows)
   }

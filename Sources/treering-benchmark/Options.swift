@@ -15,7 +15,7 @@ struct Options {
   var kernelTree: String?
   var work = "/var/tmp/treering-benchmark"
   var tmpfs = "/dev/shm"
-  var jobs = Set(1...40)
+  var jobs = Set(1...41)
 
   static let help = """
     usage: treering-benchmark [--quick] [--runs N] [--jobs N,N…] [--kernel-tree DIR] [--work DIR]
