@@ -120,9 +120,8 @@ public struct VersionSearch: Sendable {
     _ changes: [VersionChange], to name: SnapshotName, covers: @escaping @Sendable (TreePath) -> Bool
   ) -> [EntryVersion] {
     func continues(_ change: VersionChange) -> Bool {
-      guard newerCovers(change.path), covers(change.path), let known = change.newer, let found = change.older
-      else { return false }
-      return isSame(known, as: found)
+      guard let known = change.newer, let found = change.older, isSame(known, as: found) else { return false }
+      return newerCovers(change.path) && covers(change.path)
     }
     // A file may have given way to a directory of its name, so all ends come before all beginnings.
     var complete: [EntryVersion] = []
@@ -130,8 +129,8 @@ public struct VersionSearch: Sendable {
       guard let known = current.removeValue(forKey: change.path) else { continue }
       if covers(change.path) { complete.append(finished(known)) } else { paused[change.path] = finished(known) }
     }
-    for change in changes where !continues(change) {
-      guard let facts = change.older, covers(change.path) else { continue }
+    for change in changes {
+      guard let facts = change.older, covers(change.path), !continues(change) else { continue }
       var version = EntryVersion(path: change.path, facts: facts, first: name, last: name, snapshots: count)
       if let known = paused.removeValue(forKey: version.path) {
         if isSame(known.facts, as: version.facts) {

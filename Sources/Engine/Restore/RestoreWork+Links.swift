@@ -8,8 +8,8 @@ extension RestoreWork {
   /// Opens the directory to which a link leads that stands in the place of a restored directory, or on the way to one.
   /// `nil` if the link is not to be followed.
   ///
-  /// Below a restored directory, where other users may make links and exchange them at any moment, a link of theirs must
-  /// lead to a directory of its owner, and one of root or of this user must lie where nobody else can exchange it.
+  /// Below a restored directory, other users may make links and exchange them at any moment. A link of theirs must lead
+  /// to a directory of its owner. A link of root or of this user must lie where nobody else can exchange it.
   func openLink(_ link: FileStatus, at node: RestoreNode, in above: Directory) throws(Errno) -> Directory? {
     guard options.followsLinks else { return nil }
     let name = node.name
@@ -44,7 +44,7 @@ extension RestoreWork {
 
   /// Refuses a symbolic link in the place of a directory below a restored one.
   ///
-  /// What cannot be read is left to the restore, which names it.
+  /// A directory that cannot be read is left to the restore, which names it.
   func checkLinks(below subtree: Subtree, in directory: Directory, path: TreePath, reader: CatalogReader) throws {
     if options.followsLinks { return }
     var waiting: [(row: Subtree, name: [UInt8], above: Directory, path: TreePath)] = []
