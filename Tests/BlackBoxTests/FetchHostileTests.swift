@@ -73,23 +73,7 @@ struct FetchHostileTests {
   @Test("an ordinary user's fetch follows no stored link, and takes a directory without write permission")
   func ordinaryUser() throws {
     let files = Tree(fetch.world.directory.path)
-    try tool("install", ["-m", "755", try treeringBinary(), files.root / "treering"])
-    try files.write(
-      "local", "#!/bin/sh\nwhile [ \"$1\" != web01 ]; do shift; done; shift; exec sh -c \"$*\"\n", mode: 0o755)
-    try files.makeDirectory("own", mode: 0o755)
-    try files.write(
-      "own.toml",
-      """
-      repository = "\(files.root)/own/r"
-      [retention]
-      hourly = 24
-      [[source]]
-      host = "web01"
-      label = "web01"
-      path = "\(fetch.host.root)"
-      ssh = "\(files.root)/local"
-
-      """, mode: 0o644)
+    try fetch.equipOrdinaryUser()
     try target.write("key", "secret", mode: 0o644)
     try target.setTime("key", seconds: 1_500_000_000)
     try fetch.host.makeSymbolicLink("a", to: target.root)
@@ -98,9 +82,7 @@ struct FetchHostileTests {
       try tool("chmod", ["711", files.root])
       try tool("chmod", ["755", target.root])
       try tool("chmod", ["555", fetch.host.root])
-      let result = try runCommand(
-        "setpriv", ["--reuid", "65534", "--regid", "65534", "--clear-groups", files.root / "treering"] + command)
-      #expect(result.status == 0, "\(result.errorText)")
+      try fetch.runAsOrdinaryUser(command)
     }
     try own("init", "-r", files.root / "own/r")
     try own("snapshot", "-c", files.root / "own.toml")

@@ -125,21 +125,7 @@ struct FetchTroubleTests {
     for name: ByteString in ["d", "e"] { try host.write(name, bytes: generator.bytes(3_000_000)) }
     try host.setMode("a", 0o600)
     // What was sent so far: d, and a part of e.
-    let cut = try fetch.program(
-      """
-      exec python3 -c "
-      import os, subprocess, sys
-      child = subprocess.Popen(['rsync'] + sys.argv[1:], stdout=subprocess.PIPE)
-      rest = 5000000
-      while rest > 0:
-          data = child.stdout.read1(min(65536, rest))
-          if not data:
-              break
-          os.write(1, data)
-          rest -= len(data)
-      child.kill()
-      " "$@"
-      """)
+    let cut = try fetch.program(cutting: ["rsync"], after: 5_000_000)
     try fetch.configure(fetch.table(keys: "rsync = [\"\(cut)\"]"))
     let broken = try fetch.treering("snapshot", status: 3)
     #expect(broken.errorText.contains("the connection broke"), "\(broken.errorText)")

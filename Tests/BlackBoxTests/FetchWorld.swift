@@ -36,6 +36,15 @@ final class FetchWorld {
     """
   }
 
+  /// The table with another command in the place of the host's treering.
+  func table(running program: ByteString, by fetcher: String = "treering") -> String {
+    table().replacing("fetch = \"treering\"", with: "fetch = \"\(fetcher)\"")
+      .replacing("[\"env\", \"XDG_CACHE_HOME=\(cache)\", \"treering\"]", with: "[\"\(program)\"]")
+  }
+
+  /// Lets a moment pass, so that a later walk trusts the files of the host.
+  func settle() throws { try tool("sleep", ["0.1"]) }
+
   /// The cache of the host's treering.
   var cache: ByteString { files.root / "host-cache" }
 
@@ -82,5 +91,60 @@ final class FetchWorld {
   func program(_ script: String) throws -> ByteString {
     try files.write("stand-in", "#!/bin/bash\n\(script)\n", mode: 0o755)
     return files.root / "stand-in"
+  }
+
+  /// A program that runs another one, and breaks off after some bytes of its output.
+  func program(cutting words: [String], after byteCount: Int) throws -> ByteString {
+    try program(
+      """
+      exec python3 -c "
+      import os, subprocess, sys
+      words = [\(words.map { "'\($0)'" }.joined(separator: ", "))]
+      child = subprocess.Popen(words + sys.argv[1:], stdout=subprocess.PIPE)
+      rest = \(byteCount)
+      while rest > 0:
+          data = child.stdout.read1(min(65536, rest))
+          if not data:
+              break
+          os.write(1, data)
+          rest -= len(data)
+      child.kill()
+      " "$@"
+      """)
+  }
+
+  // MARK: Ordinary users
+
+  /// Gives an ordinary user the program, an ssh that runs the command here, and a configuration with a repository `own/r`.
+  func equipOrdinaryUser(keys: String = "") throws {
+    try tool("install", ["-m", "755", try treeringBinary(), files.root / "treering"])
+    try files.write(
+      "local", "#!/bin/sh\nwhile [ \"$1\" != web01 ]; do shift; done; shift; exec sh -c \"$*\"\n", mode: 0o755)
+    try files.makeDirectory("own", mode: 0o755)
+    try files.write(
+      "own.toml",
+      """
+      repository = "\(files.root)/own/r"
+      [retention]
+      hourly = 24
+      [[source]]
+      host = "web01"
+      label = "web01"
+      path = "\(host.root)"
+      ssh = "\(files.root)/local"
+      \(keys)
+
+      """, mode: 0o644)
+  }
+
+  /// Runs the program as the ordinary user.
+  @discardableResult
+  func runAsOrdinaryUser(
+    _ words: [ByteString], at location: SourceLocation = #_sourceLocation
+  ) throws -> CommandResult {
+    let result = try runCommand(
+      "setpriv", ["--reuid", "65534", "--regid", "65534", "--clear-groups", files.root / "treering"] + words)
+    #expect(result.status == 0, "\(result.errorText)", sourceLocation: location)
+    return result
   }
 }

@@ -13,19 +13,10 @@ struct TreeringFetchSafetyTests {
     try fetch.configure()
   }
 
-  /// A later walk trusts the files of the host.
-  private func settle() throws { try tool("sleep", ["0.1"]) }
-
   /// The catalogs of the only receiver.
   private func received() throws -> [ByteString] {
     let receiver = try #require(try fetch.world.repository.names(".treering/hosts").first)
     return try fetch.world.repository.names(".treering/hosts" / receiver / ".treering/catalogs")
-  }
-
-  /// The table with another command in the place of the host's treering.
-  private func table(running program: ByteString, by fetcher: String = "auto") -> String {
-    fetch.table().replacing("fetch = \"treering\"", with: "fetch = \"\(fetcher)\"")
-      .replacing("[\"env\", \"XDG_CACHE_HOME=\(fetch.cache)\", \"treering\"]", with: "[\"\(program)\"]")
   }
 
   // MARK: The run
@@ -33,11 +24,11 @@ struct TreeringFetchSafetyTests {
   @Test("after a refused run the source is fetched as it is then, and never shown as it was before")
   func refusedRun() throws {
     for index in 0..<40 { try host.write(ByteString("\(index)"), "content \(index)") }
-    try settle()
+    try fetch.settle()
     try fetch.snapshot()
     for name in try host.names() { try host.remove(name) }
     try host.write("new", "new")
-    try settle()
+    try fetch.settle()
     for _ in 0..<2 { try fetch.treering("snapshot", status: 4) }
     #expect(try fetch.world.snapshotNames().count == 1)
     let result = try fetch.treering("snapshot", "--json", "--accept-changes")
@@ -50,10 +41,10 @@ struct TreeringFetchSafetyTests {
   @Test("after a run that was killed once the source had come, the source is fetched as it is then")
   func killedRun() throws {
     try host.write("file", "old")
-    try settle()
+    try fetch.settle()
     try fetch.snapshot()
     try host.write("file", "new")
-    try settle()
+    try fetch.settle()
     // Sources are frozen after the fetch.
     let files = Tree(fetch.world.directory.path)
     let killer = try fetch.program(
@@ -79,7 +70,7 @@ struct TreeringFetchSafetyTests {
   func changeAbove() throws {
     try host.makeDirectory("a")
     try host.write("a/file", "x")
-    try settle()
+    try fetch.settle()
     try fetch.configure(fetch.table(host.root / "a"))
     try fetch.snapshot()
     let names = try received()
@@ -93,7 +84,7 @@ struct TreeringFetchSafetyTests {
   @Test("a stored file that is not as its catalog has it is not linked, and comes again")
   func tamperedFiles() throws {
     for name: ByteString in ["longer", "mode", "other", "same"] { try host.writeNoise(name, 200_000) }
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     fetch.world.provesOlderUnchanged = false
     let stored = fetch.tree(of: first)
@@ -106,7 +97,7 @@ struct TreeringFetchSafetyTests {
     try tool("sh", ["-ec", script, "sh", stored.root / "other"])
     try host.overwrite("other", at: 100_000, bytes: [1, 2, 3])
     try host.write("new", "new")
-    try settle()
+    try fetch.settle()
     let result = try fetch.treering("snapshot", "--json", status: 1)
     let second: SnapshotAnswer = try result.decoded()
     #expect(try differences(host.root, fetch.tree(of: second).root) == [])
@@ -163,10 +154,10 @@ struct TreeringFetchSafetyTests {
   func renamedDirectory() throws {
     try host.makeDirectory("a")
     for index in 0..<40 { try host.write("a" / ByteString("\(index)"), "content \(index)") }
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     try host.rename("a", to: "b")
-    try settle()
+    try fetch.settle()
     let second = try fetch.snapshot()
     try fetch.expectFaithful(second)
     #expect(try fetch.tree(of: first).inode("a/7") == fetch.tree(of: second).inode("b/7"))
@@ -177,7 +168,7 @@ struct TreeringFetchSafetyTests {
     for index in 0..<40 { try host.write(ByteString("\(index)"), "content \(index)") }
     let disk = try LoopFileSystem("ext4", mebibytes: 8, at: host.root / "disk")
     try disk.tree.write("file", "x")
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     #expect(fetch.tree(of: first).exists("disk/file"))
     try disk.unmount()
@@ -196,26 +187,11 @@ struct TreeringFetchSafetyTests {
   @Test("an ordinary user's snapshot has owners and devices in the catalog, and says so")
   func ordinaryUser() throws {
     let files = Tree(fetch.world.directory.path)
-    try tool("install", ["-m", "755", try treeringBinary(), files.root / "treering"])
-    // The ssh of this user runs the command here.
-    try files.write(
-      "local", "#!/bin/sh\nwhile [ \"$1\" != web01 ]; do shift; done; shift; exec sh -c \"$*\"\n", mode: 0o755)
-    try files.makeDirectory("own", mode: 0o755)
-    try files.write(
-      "own.toml",
-      """
-      repository = "\(files.root)/own/r"
-      [retention]
-      hourly = 24
-      [[source]]
-      host = "web01"
-      label = "web01"
-      path = "\(host.root)"
-      ssh = "\(files.root)/local"
-      fetch = "treering"
-      treering = ["env", "XDG_CACHE_HOME=\(files.root)/own/cache", "\(files.root)/treering"]
-
-      """, mode: 0o644)
+    try fetch.equipOrdinaryUser(
+      keys: """
+        fetch = "treering"
+        treering = ["env", "XDG_CACHE_HOME=\(files.root)/own/cache", "\(files.root)/treering"]
+        """)
     try host.write("own", "own", mode: 0o644)
     try host.write("roots", "roots", mode: 0o644)
     try host.makeDirectory("directory", mode: 0o755)
@@ -223,14 +199,8 @@ struct TreeringFetchSafetyTests {
     try tool("chown", ["0:0", host.root / "roots", host.root / "directory"])
     try tool("mknod", [host.root / "device", "c", "1", "3"])
     try tool("chmod", ["711", files.root])
-    func run(_ command: ByteString..., status: Int32 = 0) throws -> CommandResult {
-      let result = try runCommand(
-        "setpriv",
-        ["--reuid", "65534", "--regid", "65534", "--clear-groups", files.root / "treering"] + command)
-      #expect(result.status == status, "\(result.errorText)")
-      return result
-    }
-    try settle()
+    func run(_ command: ByteString...) throws -> CommandResult { try fetch.runAsOrdinaryUser(command) }
+    try fetch.settle()
     _ = try run("init", "-r", files.root / "own/r")
     let said = try run("snapshot", "-v", "-c", files.root / "own.toml").outputText
     let words = "owner, mode, device or attributes of 3 entries are in the catalog only, because you may not set them"
@@ -248,7 +218,7 @@ struct TreeringFetchSafetyTests {
     try expectAll(run("snapshot", "--json", "-c", files.root / "own.toml"))
     try host.write("new", "new", mode: 0o644)
     try tool("chown", ["65534:65534", host.root / "new"])
-    try settle()
+    try fetch.settle()
     try expectAll(run("snapshot", "--json", "-c", files.root / "own.toml"))
     let verified = try run("verify", "-r", files.root / "own/r")
     #expect(verified.errorText == "", "\(verified.errorText)")
@@ -266,9 +236,9 @@ struct TreeringFetchSafetyTests {
     ])
   func fallback(script: String) throws {
     try host.write("file", "x")
-    try fetch.configure(table(running: try fetch.program(script)))
+    try fetch.configure(fetch.table(running: try fetch.program(script), by: "auto"))
     try fetch.expectFaithful(fetch.snapshot())
-    try fetch.configure(table(running: try fetch.program(script), by: "treering"))
+    try fetch.configure(fetch.table(running: try fetch.program(script), by: "treering"))
     let result = try fetch.treering("snapshot", status: 3)
     #expect(result.errorText.contains("the host has no treering that can send it"), "\(result.errorText)")
   }
@@ -318,7 +288,7 @@ struct TreeringFetchSafetyTests {
   @Test("the cache of the host is one of its user, beside those of direct snapshots, and may be lost at any time")
   func cache() throws {
     try host.write("file", "x")
-    try settle()
+    try fetch.settle()
     try fetch.snapshot()
     #expect(try Tree(fetch.cache).names("treering") == ["sources-0"])
     let names = try Tree(fetch.cache).names("treering/sources-0")

@@ -13,13 +13,10 @@ struct TreeringFetchTests {
     try fetch.configure()
   }
 
-  /// A later walk trusts the files of the host.
-  private func settle() throws { try tool("sleep", ["0.1"]) }
-
   @Test("everything that a tree can hold is fetched as it is, and an unchanged tree is neither read nor sent")
   func everything() throws {
     try host.makeEverything()
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     try fetch.expectFaithful(first)
     #expect(try fetch.world.repository.names(".treering/fetched").isEmpty)
@@ -44,7 +41,7 @@ struct TreeringFetchTests {
     try host.makeDirectory("d")
     try host.writeNoise("d/noise", 500_000)
     try host.link("pair", as: "pair2")
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     try host.write("content", "new")
     try host.setMode("mode", 0o600)
@@ -53,7 +50,7 @@ struct TreeringFetchTests {
     try host.rename("old", to: "moved")
     try host.rename("d", to: "e")
     try host.overwrite("e/noise", at: 250_000, bytes: [1, 2, 3])
-    try settle()
+    try fetch.settle()
     let second = try fetch.snapshot()
     try fetch.expectFaithful(second)
     let (before, after) = (fetch.tree(of: first), fetch.tree(of: second))
@@ -70,7 +67,7 @@ struct TreeringFetchTests {
   @Test("a tree that does not change is kept in snapshot after snapshot, and is then fetched as it became")
   func kept() throws {
     try host.makeEverything()
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     for _ in 0..<3 {
       let next = try fetch.snapshot()
@@ -80,7 +77,7 @@ struct TreeringFetchTests {
     try fetch.treering("rotate", "--keep-last", "1")
     try fetch.expectFaithful(fetch.snapshot())
     try host.write("new", "new")
-    try settle()
+    try fetch.settle()
     let changed = try fetch.snapshot()
     #expect(changed.filesCopied == 1)
     try fetch.expectFaithful(changed)
@@ -92,7 +89,7 @@ struct TreeringFetchTests {
   @Test("a stored file that another program changed is found, even if the host's is unchanged")
   func keptDamaged() throws {
     try host.write("file", "content")
-    try settle()
+    try fetch.settle()
     let first = try fetch.snapshot()
     try fetch.snapshot()
     fetch.world.provesOlderUnchanged = false
@@ -119,7 +116,7 @@ struct TreeringFetchTests {
       try host.makeDirectory(name)
       try host.write(name / "file", name.text)
     }
-    try settle()
+    try fetch.settle()
     try fetch.configure(
       fetch.ownTable, fetch.table(host.root / "a"), fetch.table(host.root / "b"),
       fetch.table(host.root / "a", label: "web02"))
@@ -166,7 +163,7 @@ struct TreeringFetchTests {
   func both() throws {
     try host.write("file", "x")
     try host.writeNoise("noise", 200_000)
-    try settle()
+    try fetch.settle()
     for program in ["treering", "rsync", "treering", "treering"] {
       try fetch.configure(fetch.table().replacing("fetch = \"treering\"", with: "fetch = \"\(program)\""))
       try fetch.expectFaithful(fetch.snapshot())
@@ -202,35 +199,19 @@ struct TreeringFetchTests {
   @Test("a host that breaks off leaves nothing, and the next fetch sends only the rest")
   func cutOff() throws {
     for index in 0..<6 { try host.writeNoise(ByteString("big\(index)"), 1_000_000, seed: index) }
-    try settle()
+    try fetch.settle()
     let script = try fetch.program(
-      """
-      exec python3 -c "
-      import os, subprocess, sys
-      words = ['env', 'XDG_CACHE_HOME=\(fetch.cache)', 'treering']
-      child = subprocess.Popen(words + sys.argv[1:], stdout=subprocess.PIPE)
-      rest = 4000000
-      while rest > 0:
-          data = child.stdout.read1(min(65536, rest))
-          if not data:
-              break
-          os.write(1, data)
-          rest -= len(data)
-      child.kill()
-      " "$@"
-      """)
-    try fetch.configure(
-      fetch.table().replacing(
-        "[\"env\", \"XDG_CACHE_HOME=\(fetch.cache)\", \"treering\"]", with: "[\"\(script)\"]"))
+      cutting: ["env", "XDG_CACHE_HOME=\(fetch.cache)", "treering"], after: 4_000_000)
+    try fetch.configure(fetch.table(running: script))
     try fetch.treering("snapshot", status: 3)
     #expect(try fetch.world.snapshotNames().isEmpty)
     let counted = fetch.world.directory.path / "counted"
     let rest = try fetch.program(
       "env XDG_CACHE_HOME=\(fetch.cache) treering \"$@\" | tee >(wc -c > \(counted))")
     try fetch.configure(
-      fetch.table().replacing("[\"env\", \"XDG_CACHE_HOME=\(fetch.cache)\", \"treering\"]", with: "[\"\(rest)\"]"))
+      fetch.table(running: rest))
     try fetch.expectFaithful(fetch.snapshot())
-    try settle()
+    try fetch.settle()
     let sent = try Tree(fetch.world.directory.path).text("counted").trimmingCharacters(in: .whitespacesAndNewlines)
     #expect(try #require(Int(sent)) < 4_000_000)
   }
@@ -255,7 +236,7 @@ struct TreeringFetchTests {
   @Test("the guards of the backup host hold: a source that lost its files is refused")
   func emptied() throws {
     for index in 0..<40 { try host.write(ByteString("\(index)"), "content \(index)") }
-    try settle()
+    try fetch.settle()
     try fetch.snapshot()
     for name in try host.names() { try host.remove(name) }
     let result = try fetch.treering("snapshot", status: 4)
